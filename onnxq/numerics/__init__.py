@@ -1,0 +1,1 @@
+"""Pure numpy numerics: affine quantization, statistics, range search. Knows no model."""

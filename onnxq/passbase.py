@@ -1,0 +1,121 @@
+"""The three kinds of pass, by what they may write, and the notes they leave.
+
+=========  ==============================  ======================================
+kind       reads                           writes
+=========  ==============================  ======================================
+rewrite    model (statistics if handed     the model, function-preserving
+           to its constructor)
+plan       context, plan                   returns a new plan; never the model
+lowering   model, plan                     returns a new model; decides nothing
+=========  ==============================  ======================================
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import onnx_ir as ir
+
+from onnxq.plan.note import Note, NoteKind
+
+if TYPE_CHECKING:
+    from onnxq.plan.quant_plan import QuantPlan
+
+__all__ = ["LoweringPass", "PlanPass", "RewritePass", "node_label"]
+
+logger = logging.getLogger(__name__)
+
+ContextT = TypeVar("ContextT")
+
+
+def node_label(node: ir.Node) -> str:
+    """Returns a name for ``node`` that a user can find: its own, or its first output's."""
+    if node.name:
+        return node.name
+    outputs = [value.name for value in node.outputs if value.name]
+    return outputs[0] if outputs else node.op_type
+
+
+class _Notebook:
+    """Collects the notes of one run of a pass."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self._notes: list[Note] = []
+
+    def _note(self, kind: NoteKind, place: ir.Node | ir.Value | str, text: str) -> None:
+        if isinstance(place, ir.Node):
+            where = node_label(place)
+        elif isinstance(place, ir.Value):
+            where = place.name or "?"
+        else:
+            where = place
+        logger.debug("%s: %s at %s: %s", self.name, kind.value, where, text)
+        self._notes.append(Note(kind, self.name, where, text))
+
+    def take_notes(self) -> list[Note]:
+        """Returns the notes since the last call and forgets them."""
+        notes, self._notes = self._notes, []
+        return notes
+
+
+class RewritePass(_Notebook, ir.passes.InPlacePass):
+    """Edits the float model in place and keeps its function.
+
+    A subclass sets :attr:`name`, implements ``call(model) -> PassResult`` that walks the graph, and
+    one ``_try_<verb>(site) -> bool`` that decides and edits one site. It reports with
+    :meth:`fired` and :meth:`refuse`.
+    """
+
+    name: str
+
+    def __init__(self) -> None:
+        _Notebook.__init__(self)
+        ir.passes.InPlacePass.__init__(self)
+
+    def fired(self, place: ir.Node | ir.Value | str, text: str) -> bool:
+        """Notes that the pass changed the model at ``place``; returns True."""
+        self._note(NoteKind.FIRED, place, text)
+        return True
+
+    def refuse(self, place: ir.Node | ir.Value | str, reason: str) -> bool:
+        """Notes why the pass leaves ``place`` as it is; returns False."""
+        self._note(NoteKind.REFUSED, place, reason)
+        return False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlanPass(abc.ABC, Generic[ContextT]):
+    """Revises the quantization plan; subclasses are frozen dataclasses that hold their options.
+
+    ``revise`` reads the context (float model, statistics, target, data) and returns a new plan. It
+    never edits the model. What it did and why goes into the new plan's notes.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    def revise(self, context: ContextT, plan: QuantPlan) -> QuantPlan:
+        """Returns a new plan made from ``plan``."""
+
+
+class LoweringPass(ir.passes.FunctionalPass):
+    """Makes a new model from the float model and a plan; decides nothing.
+
+    Attributes:
+        plan: What to emit.
+    """
+
+    name: str
+
+    def __init__(self, plan: QuantPlan) -> None:
+        super().__init__()
+        self.plan = plan
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""The quantization plan and the targets it is made for."""

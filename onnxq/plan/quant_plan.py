@@ -1,0 +1,108 @@
+"""The quantization plan: every decision as data in one frozen object, keyed by value name.
+
+A value that is absent from :attr:`QuantPlan.values` stays float. A node runs on integers when all
+its data inputs and outputs are planned; the bias of such a node is stored as int32 with scale
+x_scale · w_scale and needs no entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from onnxq.plan.note import Note
+    from onnxq.plan.spec import QParams, QuantSpec
+
+__all__ = ["QuantPlan", "Use", "ValuePlan"]
+
+
+class Use(NamedTuple):
+    """One input of one node: (node name, input position)."""
+
+    node: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValuePlan:
+    """How one value, or one use of it, is quantized.
+
+    Attributes:
+        spec: The wish.
+        params: Scale and zero point; None until a range-fitting pass has run.
+        codes: Integers already chosen (GPTQ, AdaRound …), the weight's shape; None = round to
+            nearest at lowering.
+    """
+
+    spec: QuantSpec
+    params: QParams | None = None
+    codes: npt.NDArray[np.int32] | None = None
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _frozen(mapping: Mapping[K, V]) -> Mapping[K, V]:
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True, eq=False)
+class QuantPlan:
+    """Everything that quantization decides.
+
+    Attributes:
+        values: Value name → its plan; absent = float.
+        uses: Use → a plan for that edge alone. The value itself stays what ``values`` says for
+            all other uses.
+        groups: Sets of value names that share one scale and zero point.
+        bias_shift: Name of a node with a bias → float32 [channels] added to the bias before it is
+            quantized.
+        float_nodes: Name of a node that was kept float → the reason, for the report.
+        notes: What was decided where and why, in order.
+    """
+
+    values: Mapping[str, ValuePlan] = field(default_factory=dict)
+    uses: Mapping[Use, ValuePlan] = field(default_factory=dict)
+    groups: tuple[frozenset[str], ...] = ()
+    bias_shift: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    float_nodes: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("values", "uses", "bias_shift", "float_nodes"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+
+    def of(self, value: str, use: Use | None = None) -> ValuePlan | None:
+        """Returns the plan that ``use`` of ``value`` sees, None if it is float there."""
+        if use is not None and use in self.uses:
+            return self.uses[use]
+        return self.values.get(value)
+
+    def with_values(self, changed: Mapping[str, ValuePlan]) -> Self:
+        """Returns a plan in which ``changed`` values are added or replaced."""
+        return replace(self, values={**self.values, **changed})
+
+    def with_uses(self, changed: Mapping[Use, ValuePlan]) -> Self:
+        """Returns a plan in which ``changed`` uses are added or replaced."""
+        return replace(self, uses={**self.uses, **changed})
+
+    def without(self, names: Iterable[str]) -> Self:
+        """Returns a plan in which the values ``names`` are float."""
+        gone = set(names)
+        return replace(self, values={k: v for k, v in self.values.items() if k not in gone})
+
+    def with_notes(self, notes: Iterable[Note]) -> Self:
+        """Returns a plan with ``notes`` appended."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def group_of(self, name: str) -> frozenset[str]:
+        """Returns the names that share params with ``name``, itself included."""
+        return next((group for group in self.groups if name in group), frozenset({name}))

@@ -1,0 +1,1 @@
+"""The passes: float rewrites, plan revisions and lowerings."""

@@ -1,0 +1,1 @@
+"""Lowerings: (model, plan) to a new model; they decide nothing."""

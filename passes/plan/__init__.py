@@ -1,0 +1,1 @@
+"""Plan passes: each returns a new plan and never edits the model."""

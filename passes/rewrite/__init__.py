@@ -1,0 +1,1 @@
+"""Rewrites: float to float, the same function."""
