@@ -18,7 +18,10 @@ __all__ = ["affine_params", "dequantize", "fake_quantize", "quantize", "symmetri
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def _along(params: npt.NDArray[np.generic], axis: int | None, rank: int) -> npt.NDArray[np.generic]:
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+
+def _along(params: npt.NDArray[ScalarT], axis: int | None, rank: int) -> npt.NDArray[ScalarT]:
     if axis is None or params.ndim == 0:
         return params
     shape = [1] * rank
