@@ -14,20 +14,50 @@ from __future__ import annotations
 
 import abc
 import logging
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import onnx_ir as ir
 
 from onnxq.plan.note import Note, NoteKind
 
 if TYPE_CHECKING:
+    from onnxq.numerics.statistics import Stats
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.target import Target
 
-__all__ = ["LoweringPass", "PlanPass", "RewritePass", "node_label"]
+__all__ = ["LoweringPass", "PlanContext", "PlanPass", "RewritePass", "RunModel", "node_label"]
 
 logger = logging.getLogger(__name__)
 
-ContextT = TypeVar("ContextT")
+RunModel = Callable[
+    [ir.Model, Mapping[str, npt.NDArray[Any]], Sequence[str] | None],
+    Mapping[str, npt.NDArray[Any]],
+]
+"""Runs a model on feeds and returns the named values (None = its outputs)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlanContext:
+    """What a plan pass may read.
+
+    Attributes:
+        model: The float model; read-only.
+        target: What the model will run on.
+        stats: Statistics of the values; None without data.
+        shapes: Value name → the shape that one sample gave it.
+        samples: Returns a fresh iterator over at most that many calibration samples.
+        threads: Threads that a pass may use.
+    """
+
+    model: ir.Model
+    target: Target
+    stats: Stats | None
+    shapes: Mapping[str, tuple[int, ...]]
+    samples: Callable[[int], Iterable[Mapping[str, npt.NDArray[Any]]]]
+    threads: int = 1
 
 
 def node_label(node: ir.Node) -> str:
@@ -90,7 +120,7 @@ class RewritePass(_Notebook, ir.passes.InPlacePass):
         return self.name
 
 
-class PlanPass(abc.ABC, Generic[ContextT]):
+class PlanPass(abc.ABC):
     """Revises the quantization plan; subclasses are frozen dataclasses that hold their options.
 
     ``revise`` reads the context (float model, statistics, target, data) and returns a new plan. It
@@ -100,7 +130,7 @@ class PlanPass(abc.ABC, Generic[ContextT]):
     name: str
 
     @abc.abstractmethod
-    def revise(self, context: ContextT, plan: QuantPlan) -> QuantPlan:
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns a new plan made from ``plan``."""
 
 

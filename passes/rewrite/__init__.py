@@ -1,1 +1,44 @@
-"""Rewrites: float to float, the same function."""
+"""Float to float: edits of the model that keep its function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnxq.passes.rewrite.fold_affine import FoldAffinePass
+from onnxq.passes.rewrite.fold_affine_into_batchnorm import FoldAffineIntoBatchnormPass
+from onnxq.passes.rewrite.fold_batchnorm import FoldBatchnormPass
+from onnxq.passes.rewrite.fold_pad import FoldPadPass
+from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
+from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
+from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from onnxq.passbase import RewritePass
+
+__all__ = ["float_rewrites"]
+
+
+def float_rewrites(
+    prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
+) -> list[RewritePass]:
+    """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
+
+    Functions that are spelled out are recognized before anything is folded, lest a part of one is
+    folded away and the rest becomes unrecognizable.
+
+    Args:
+        prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
+            told by BatchNormalization.
+    """
+    return [
+        RecognizeLayernormPass(),
+        RecognizeActivationsPass(),
+        FoldAffineIntoBatchnormPass(prior),
+        FoldBatchnormPass(prior),
+        FoldAffinePass(prior),
+        FoldPadPass(),
+        ReduceMeanToPoolPass(),
+    ]

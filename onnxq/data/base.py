@@ -1,0 +1,71 @@
+"""What a model wants at its inputs, and what every source of calibration data offers."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+
+Feed: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of the model.
+
+    Attributes:
+        name: Name of the graph input.
+        dtype: Element type that the model takes.
+        shape: Dimensions, batch first; None where the model leaves a dimension symbolic.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+
+class DataSource(abc.ABC):
+    """Samples for a model, read one at a time: memory does not grow with their number."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Number of samples, known before the first one is read."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """One line for the report: where the data lies, how much, what is done to it."""
+
+    @abc.abstractmethod
+    def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:
+        """Yields the samples at `indices`, in that order, ready for the model.
+
+        A sample that turns out unreadable only now (an image with a good header and broken
+        pixels) is left out and recorded in `skipped`; then fewer feeds come than indices.
+
+        Args:
+            indices: Sample numbers in [0, len(self)). Ascending order reads fastest.
+
+        Yields:
+            Input name → array [1, ...] in the input's dtype (other leading sizes only where
+            `samples_per_feed` says so).
+
+        Raises:
+            DataError: A sample does not fit the model or holds NaN or infinity.
+        """
+
+    @property
+    def samples_per_feed(self) -> int:
+        """Leading size of the arrays in one feed; 1 unless the model fixes a larger batch."""
+        return 1
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """Files left out so far, as (file, reason)."""
+        return ()

@@ -1,0 +1,121 @@
+"""Samples from image files."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxq.data.base import DataSource, Feed
+from onnxq.data.decode import check_header, load_rgb
+from onnxq.data.fit import fixed_batch, to_feed
+from onnxq.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from onnxq.data.base import InputSpec
+    from onnxq.data.preprocess import Preprocess
+
+logger = logging.getLogger(__name__)
+
+
+class ImageSource(DataSource):
+    """Image files, decoded and preprocessed one at a time.
+
+    Files with an unreadable header are left out at once and not counted; files whose pixels turn
+    out broken are left out when they are reached. Both are recorded in `skipped`.
+    """
+
+    def __init__(
+        self, where: str, files: Sequence[Path], spec: InputSpec, preprocess: Preprocess
+    ) -> None:
+        """Reads the header of every file.
+
+        Args:
+            where: What to call the data in errors and in the report.
+            files: Image files, in the order of the samples.
+            spec: The only input of the model.
+            preprocess: How to make inputs of images; bound to `spec` here.
+
+        Raises:
+            DataError: No file is readable, or the input cannot take images made this way.
+        """
+        self._where = where
+        self._spec = spec
+        self._preprocess = preprocess.for_input(spec)
+        self._skipped: dict[str, str] = {}
+        self._files = [file for file in files if self._has_header(file)]
+        if not self._files:
+            file, reason = next(iter(self._skipped.items()))
+            raise DataError(
+                f"{where}: none of {len(files)} images is readable (first {file}: {reason});"
+                " check the files"
+            )
+
+    def _has_header(self, file: Path) -> bool:
+        try:
+            check_header(file)
+        except DataError as error:
+            self._skip(file, error)
+            return False
+        return True
+
+    def _skip(self, file: Path, error: DataError) -> None:
+        if str(file) not in self._skipped:
+            logger.warning("%s is left out: %s", file, error)
+            self._skipped[str(file)] = str(error)
+
+    def __len__(self) -> int:
+        """Number of images with a readable header."""
+        return len(self._files)
+
+    @property
+    def skipped(self) -> Sequence[tuple[str, str]]:
+        """Files left out so far, as (file, reason)."""
+        return list(self._skipped.items())
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The preprocessing, bound to the model's input."""
+        return self._preprocess
+
+    def describe(self) -> str:
+        """One line: where, how many images, how they are preprocessed, how many left out."""
+        line = f"{self._where}: {len(self)} images, {self._preprocess.describe()}"
+        return f"{line}; {len(self._skipped)} unreadable left out" if self._skipped else line
+
+    def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:
+        """Yields the images at `indices`; see `DataSource.feeds`.
+
+        Raises:
+            DataError: Not one of the images can be decoded, or one does not fit the model.
+        """
+        decoded = 0
+        for index in indices:
+            file = self._files[index]
+            try:
+                image = load_rgb(file)
+            except DataError as error:
+                self._skip(file, error)
+                continue
+            decoded += 1
+            yield {self._spec.name: self._feed(file, image)}
+        if len(indices) and not decoded:
+            raise DataError(
+                f"{self._where}: none of the {len(indices)} chosen images can be decoded;"
+                " check the files"
+            )
+
+    def _feed(self, file: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype]:
+        try:
+            pixels = self._preprocess.apply(image)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from None
+        dtype = np.dtype(self._spec.dtype)
+        levels = np.rint(pixels).astype(dtype) if dtype.kind in "iu" else pixels
+        return to_feed(str(file), levels, self._spec, fixed_batch([self._spec]))

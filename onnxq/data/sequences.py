@@ -1,0 +1,137 @@
+"""Samples from Python objects: a sequence of feeds, or a callable that yields them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy.typing as npt
+
+from onnxq.data.base import DataSource, Feed
+from onnxq.data.fit import as_array, fixed_batch, match_names, to_feed
+from onnxq.data.reason import reason_of
+from onnxq.errors import DataError
+
+if TYPE_CHECKING:
+    from onnxq.data.base import InputSpec
+
+Sample: TypeAlias = Mapping[str, npt.ArrayLike] | npt.ArrayLike
+
+
+class FeedSource(DataSource):
+    """Feeds from Python: each a mapping of input name to array, or one array for one input."""
+
+    def __init__(
+        self, items: Sequence[Sample] | Callable[[], Iterable[Sample]], inputs: Sequence[InputSpec]
+    ) -> None:
+        """Counts the samples and checks the first one.
+
+        Args:
+            items: A sequence, or a callable that returns a fresh pass over the same samples each
+                time. A callable is run through once here, to count.
+            inputs: Inputs of the model.
+
+        Raises:
+            DataError: There are no samples, the first one does not fit, or the callable fails.
+        """
+        self._items = items
+        self._inputs = inputs
+        self._batch = fixed_batch(inputs)
+        self._length = len(items) if isinstance(items, Sequence) else sum(1 for _ in _pass(items))
+        if not self._length:
+            raise DataError("the data yields no samples; give at least one")
+        self._leading: int | None = None
+        self._leading = _leading_sizes(next(self.feeds([0])))[0]
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._length
+
+    @property
+    def samples_per_feed(self) -> int:
+        """Leading size of the first input's array in the first feed."""
+        return self._leading or 1
+
+    def describe(self) -> str:
+        """One line: how many samples."""
+        kind = "a sequence" if isinstance(self._items, Sequence) else "a callable"
+        return f"{self._length} samples from {kind}"
+
+    def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:
+        """Yields the samples at `indices`; see `DataSource.feeds`.
+
+        An index that is not above its predecessor makes a callable start a new pass.
+        """
+        for index, item in zip(indices, self._picked(indices), strict=True):
+            yield self._feed(index, item)
+
+    def _picked(self, indices: Sequence[int]) -> Iterator[Sample]:
+        if isinstance(self._items, Sequence):
+            for index in indices:
+                yield self._items[index]
+            return
+        stream, position = _pass(self._items), 0
+        for index in indices:
+            if index < position:
+                stream, position = _pass(self._items), 0
+            rest = itertools.islice(stream, index - position, None)
+            try:
+                item = next(rest)
+            except StopIteration:
+                raise DataError(
+                    f"the data ended before sample {index}, though it held {self._length} before;"
+                    " make it yield the same samples on every pass"
+                ) from None
+            position = index + 1
+            yield item
+
+    def _feed(self, index: int, item: Sample) -> Feed:
+        where = f"data, sample {index}"
+        if not isinstance(item, Mapping):
+            if len(self._inputs) != 1:
+                names = ", ".join(spec.name for spec in self._inputs)
+                raise DataError(
+                    f"{where} is a {type(item).__name__}, but the model has {len(self._inputs)}"
+                    f" inputs; give a dict with an array for each of {names}"
+                )
+            item = {self._inputs[0].name: item}
+        names_of = match_names(where, item, self._inputs)
+        feed = {}
+        for spec in self._inputs:
+            label = f"{where}: array '{names_of[spec.name]}'"
+            array = as_array(label, item[names_of[spec.name]])
+            feed[spec.name] = to_feed(label, array, spec, self._batch)
+        sizes = {*_leading_sizes(feed), self._leading} - {None}
+        if self._batch > 1 and len(sizes) > 1:
+            raise DataError(
+                f"{where} mixes single samples with whole batches of {self._batch};"
+                " give every array the same way"
+            )
+        return feed
+
+
+def _pass(function: Callable[[], Iterable[Sample]]) -> Iterator[Sample]:
+    with user_code():
+        yield from function()
+
+
+def _leading_sizes(feed: Feed) -> list[int]:
+    return [array.shape[0] if array.ndim else 1 for array in feed.values()]
+
+
+@contextlib.contextmanager
+def user_code() -> Iterator[None]:
+    """Turns whatever the user's callable raises into a DataError.
+
+    Raises:
+        DataError: Names the exception, which stays attached as the cause.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise DataError(f"the data callable failed with {reason}; mend it") from error

@@ -1,0 +1,1 @@
+"""Reading, querying and editing graphs; knows nothing of quantization plans."""

@@ -1,0 +1,281 @@
+"""Writes a model so that a reader sees the old file or the new one, never a part.
+
+Everything is written to temporary files in the target's folder first, then renamed. Whatever goes
+wrong before the rename, Ctrl-C included, the temporary files are removed and an existing target
+stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.errors import OutputError
+from onnxq.graph.external import mapped_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["check_target", "fingerprint", "save", "to_bytes"]
+
+# Protobuf holds less than 2 GiB; the graph itself needs room beside the weights.
+_PROTOBUF_LIMIT = 1.9e9
+# Smaller weights stay in the model's own file even if the others leave it.
+_SMALL = 1024
+_CHUNK = 1 << 24
+
+
+def save(
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    external_above: float = 1.5e9,
+    protect: Iterable[str | os.PathLike[str]] = (),
+) -> list[Path]:
+    """Writes ``model`` to ``path``, all or nothing.
+
+    Args:
+        model: Left as it is.
+        path: Target; an existing file is replaced in one step.
+        external_above: Weights of more bytes than this in all go to ``<path>.data``.
+        protect: Files never to overwrite, such as the one the model was read from.
+
+    Returns:
+        The files written: the model, then its data file if there is one.
+
+    Raises:
+        OutputError: The target is not allowed or cannot be written.
+    """
+    target = check_target(model, path, protect=protect)
+    data = target.with_name(target.name + ".data")
+    external = _weight_bytes(model) > min(external_above, _PROTOBUF_LIMIT)
+    if external:
+        _refuse_mapped(model, data, protect)
+    copy = model.clone()
+    try:
+        with contextlib.ExitStack() as stack:
+            pairs = []
+            if external:
+                temporary = stack.enter_context(_temporary_beside(target))
+                _write_file(temporary, lambda file: _move_weights(copy, file, data.name))
+                pairs.append((temporary, data))
+            _embed_external(copy, keep=data.name if external else None)
+            temporary = stack.enter_context(_temporary_beside(target))
+            _write_file(temporary, lambda file: file.write(_serialize(copy)))
+            pairs.append((temporary, target))
+            _replace_all(pairs)
+    except OSError as error:
+        raise _output_error(target, error) from None
+    return [target, data] if external else [target]
+
+
+def check_target(
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    protect: Iterable[str | os.PathLike[str]] = (),
+) -> Path:
+    """Finds out early whether ``path`` can be written, leaving no trace.
+
+    Args:
+        model: Its external weights must not be overwritten.
+        path: Where a model is to be written.
+        protect: Files never to overwrite.
+
+    Returns:
+        The target, links resolved.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"{path}: is a folder; name the file to write with -o")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path}: is not a regular file; name another one with -o")
+    if not target.parent.is_dir():
+        raise OutputError(f"{path}: the folder does not exist; make it first")
+    _refuse_mapped(model, target, protect)
+    if target.exists() and not os.access(target, os.W_OK):
+        raise OutputError(f"{path}: no permission to replace it; name another file with -o")
+    try:
+        with _temporary_beside(target):
+            pass
+    except OSError as error:
+        raise _output_error(target, error) from None
+    return target
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    """Serializes ``model`` with all its weights inside; equal models give equal bytes.
+
+    Raises:
+        OutputError: The weights are too large for one protobuf.
+    """
+    if _weight_bytes(model) > _PROTOBUF_LIMIT:
+        raise OutputError(
+            f"the model's weights take {_weight_bytes(model) / 1e9:.1f} GB, too much for one "
+            "protobuf; save it to a file instead"
+        )
+    copy = model.clone()
+    _embed_external(copy, keep=None)
+    return _serialize(copy)
+
+
+def fingerprint(model: ir.Model) -> str:
+    """Returns a SHA-256 over structure, names, attributes and weights, in hexadecimal.
+
+    Where the weights lie (inside, outside) does not matter, only what they are.
+    """
+    digest = hashlib.sha256()
+    copy = model.clone()
+    for value in _initializers(copy):
+        tensor = value.const_value
+        assert tensor is not None
+        weight = hashlib.sha256()
+        for chunk in _chunks(tensor):
+            weight.update(chunk)
+        digest.update(weight.digest())
+        value.const_value = ir.ExternalTensor(
+            "-", 0, tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or ""
+        )
+    digest.update(_serialize(copy))
+    return digest.hexdigest()
+
+
+def _initializers(model: ir.Model) -> list[ir.Value]:
+    return [
+        value
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None and value.const_value.dtype != ir.DataType.STRING
+    ]
+
+
+def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
+    return ir.Shape(tensor.shape.numpy())
+
+
+def _chunks(tensor: ir.TensorProtocol) -> Iterator[bytes | memoryview]:
+    """Yields the stored bytes of an array; of a mapped one without taking it into memory."""
+    if not tensor.nbytes:
+        return
+    if tensor.dtype.bitwidth < 8 or sys.byteorder != "little":
+        yield tensor.tobytes()[: tensor.nbytes]
+        return
+    flat = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, _CHUNK):
+        yield flat[start : start + _CHUNK].data
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(value.const_value.nbytes for value in _initializers(model) if value.const_value)
+
+
+def _serialize(model: ir.Model) -> bytes:
+    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return data
+
+
+def _embed_external(model: ir.Model, keep: str | None) -> None:
+    """Takes external arrays into memory, except those in the file named ``keep``."""
+    for value in _initializers(model):
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.location != keep:
+            value.const_value = _in_memory(tensor)
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for attribute in list(node.attributes.values()):
+            if attribute.type != ir.AttributeType.TENSOR or attribute.is_ref():
+                continue
+            tensor = attribute.as_tensor()
+            if isinstance(tensor, ir.ExternalTensor):
+                node.attributes.add(ir.AttrTensor(attribute.name, _in_memory(tensor)))
+
+
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=_shape(tensor), name=tensor.name)
+
+
+def _move_weights(model: ir.Model, file: BinaryIO, name: str) -> None:
+    """Writes all but the small weights to ``file``, leaving references to ``name``."""
+    offset = 0
+    for value in _initializers(model):
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes < _SMALL:
+            continue
+        for chunk in _chunks(tensor):
+            file.write(chunk)
+        value.const_value = ir.ExternalTensor(
+            name, offset, tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or ""
+        )
+        offset += tensor.nbytes
+
+
+def _refuse_mapped(
+    model: ir.Model, target: Path, protect: Iterable[str | os.PathLike[str]]
+) -> None:
+    taken = mapped_files(model) | {Path(os.path.realpath(path)) for path in protect}
+    if target in taken:
+        raise OutputError(
+            f"{target}: belongs to the model that is being read; name another file with -o"
+        )
+
+
+@contextlib.contextmanager
+def _temporary_beside(target: Path) -> Iterator[Path]:
+    """Makes an empty file in the folder of ``target``; removes it unless it was renamed."""
+    path = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        # Unlike the tempfile module, this gives the file the mode that the user's umask asks for.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    with path.open("wb") as file:
+        write(file)
+
+
+def _replace_all(pairs: list[tuple[Path, Path]]) -> None:
+    """Renames each temporary file to its target, the last one last; all or none."""
+    *companions, (pending, target) = pairs
+    with contextlib.ExitStack() as backups, contextlib.ExitStack() as undo:
+        for temporary, goal in companions:
+            backup = backups.enter_context(_temporary_beside(goal)) if goal.exists() else None
+            undo.callback(_undo_rename, pending, goal, backup)
+            if backup is not None:
+                goal.replace(backup)
+            temporary.replace(goal)
+        pending.replace(target)
+
+
+def _undo_rename(pending: Path, goal: Path, backup: Path | None) -> None:
+    """Puts back what was at ``goal``, unless the last file has been renamed already."""
+    if not pending.exists():
+        return
+    if backup is None:
+        goal.unlink(missing_ok=True)
+    elif backup.stat().st_size:
+        backup.replace(goal)
+
+
+def _output_error(target: Path, error: OSError) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = "no space left there; free some or name another folder with -o"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = f"no permission to write in {target.parent}; name another folder with -o"
+    else:
+        reason = f"cannot be written: {error.strerror or error}"
+    return OutputError(f"{target}: {reason}")

@@ -1,0 +1,138 @@
+"""Quantization ranges from statistics: the whole range, percentiles, or the least Lp error.
+
+Every method returns a range [low, high] that holds zero, lies inside the problem's bounds, and
+becomes scale and zero point through :func:`onnxq.numerics.affine.affine_params`. Clipping trades
+a few large errors at the tails for a finer scale everywhere else; the exponent p says how much a
+large error weighs (Choukroun et al., "Low-bit Quantization of Neural Networks for Efficient
+Inference", 2019, for p = 2; Nagel et al., "A White Paper on Neural Network Quantization", 2021,
+section 3.1, for the choice by search).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from onnxq.numerics.range_error import RangeProblem, error_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy.typing as npt
+
+__all__ = ["FittedRange", "RangeProblem", "lp", "minmax", "mse", "percentile"]
+
+# Ranges down to 1/128 of the widest: beyond, a handful of outliers rule a whole value.
+_FRACTIONS = np.geomspace(1.0, 1 / 128, 48)
+_COARSE = np.append(np.geomspace(1.0, 1 / 128, 24), 0.0)
+_REFINEMENTS = 10
+_ROUNDS = 2
+
+
+class FittedRange(NamedTuple):
+    """A range and what it costs.
+
+    Attributes:
+        low: Least real of the range, ≤ 0.
+        high: Greatest real, ≥ 0.
+        error: Mean error (mean |e|^p)^(1/p), in the unit of the value, or of what the function
+            behind makes of it.
+    """
+
+    low: float
+    high: float
+    error: float
+
+
+def minmax(problem: RangeProblem) -> FittedRange:
+    """Returns the range of all data; its error is the root mean square (p = 2)."""
+    low, high = problem.extremes
+    return FittedRange(low, high, _root(error_function(problem, 2)(low, high), 2))
+
+
+def percentile(problem: RangeProblem, percent: float = 99.99) -> FittedRange:
+    """Returns the range that leaves out (100 - percent) percent of the elements at either end.
+
+    Args:
+        problem: The value.
+        percent: In (50, 100].
+
+    Returns:
+        The range; its error is the root mean square (p = 2).
+    """
+    low, high = problem.extremes
+    share = percent / 100
+    histogram = problem.stats.histogram
+    low = max(low, min(histogram.quantile(1 - share), 0.0))
+    high = min(high, max(histogram.quantile(share), 0.0))
+    if problem.symmetric:
+        high = max(-low, high)
+        low = -high
+    return FittedRange(low, high, _root(error_function(problem, 2)(low, high), 2))
+
+
+def mse(problem: RangeProblem) -> FittedRange:
+    """Returns the range of least mean squared error."""
+    return lp(problem, 2)
+
+
+def lp(problem: RangeProblem, p: float) -> FittedRange:
+    """Returns the range of least mean |e|^p; never worse than :func:`minmax` under that measure.
+
+    Both ends shrink together first, then each in turn, on a geometric grid that is refined around
+    its best point.
+
+    Args:
+        problem: The value.
+        p: Exponent, positive; 2 for least squares, greater ones spare the tails.
+
+    Returns:
+        The range and its Lp error.
+    """
+    low, high = problem.extremes
+    error = error_function(problem, p)
+
+    def cut(a: float, b: float) -> float:
+        return error(a * low, b * high)
+
+    t, least = _scan(lambda t: cut(t, t), _FRACTIONS)
+    if problem.symmetric or low == 0.0 or high == 0.0:
+        return FittedRange(low * t, high * t, _root(least, p))
+    a = b = t
+    for _ in range(_ROUNDS):
+        before = least
+        b, least = _improve(partial(cut, a), b, least)
+        a, least = _improve(partial(cut, b=b), a, least)
+        if least >= before:
+            break
+    return FittedRange(low * a, high * b, _root(least, p))
+
+
+def _improve(error: Callable[[float], float], fraction: float, least: float) -> tuple[float, float]:
+    found, lesser = _scan(error, _COARSE)
+    return (found, lesser) if lesser < least else (fraction, least)
+
+
+def _scan(
+    error: Callable[[float], float], fractions: npt.NDArray[np.float64]
+) -> tuple[float, float]:
+    """Returns the best fraction, and its error, on the grid and then between its neighbours."""
+    best, least = _first_least(error, fractions)
+    at = int(np.flatnonzero(fractions == best)[0])
+    above, below = fractions[max(at - 1, 0)], fractions[min(at + 1, fractions.size - 1)]
+    finer = np.linspace(above, below, _REFINEMENTS + 2)[1:-1]
+    better, lesser = _first_least(error, finer)
+    return (better, lesser) if lesser < least else (best, least)
+
+
+def _first_least(
+    error: Callable[[float], float], fractions: Iterable[float]
+) -> tuple[float, float]:
+    errors = [(float(fraction), error(float(fraction))) for fraction in fractions]
+    return min(errors, key=lambda item: item[1])
+
+
+def _root(mean: float, p: float) -> float:
+    return float(max(mean, 0.0) ** (1 / p))

@@ -1,0 +1,96 @@
+"""Kernel and conversion times of a target, as coefficients of measurable quantities.
+
+A kernel's time is ``mac_ns`` · multiply-accumulates + ``output_ns`` · output elements +
+``patch_ns`` · gathered patch elements (k·k·C_in per output position; 0 for 1×1) + ``call_us``. The
+tables are made by ``tools/measure_costs.py`` and committed, so that decisions do not depend on the
+machine that takes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from onnxq.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CostTable", "KernelCost", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one node does for one run.
+
+    Attributes:
+        macs: Multiply-accumulates.
+        outputs: Output elements.
+        patches: Elements that a convolution gathers, output positions times k·k·C_in; 0 for 1×1.
+    """
+
+    macs: float = 0.0
+    outputs: float = 0.0
+    patches: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """Coefficients of one kernel's time."""
+
+    mac_ns: float = 0.0
+    output_ns: float = 0.0
+    patch_ns: float = 0.0
+    call_us: float = 0.0
+
+    def microseconds(self, work: Work) -> float:
+        """Returns the estimated time of ``work`` in µs."""
+        nanoseconds = (
+            self.mac_ns * work.macs + self.output_ns * work.outputs + self.patch_ns * work.patches
+        )
+        return nanoseconds / 1e3 + self.call_us
+
+
+_NAMES = {f.name for f in fields(KernelCost)}
+
+
+def _kernel(where: str, entry: Mapping[str, Any]) -> KernelCost:
+    if unknown := set(entry) - _NAMES:
+        raise TargetError(f"target: [costs.{where}] does not know {sorted(unknown)}")
+    return KernelCost(**{key: float(value) for key, value in entry.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class CostTable:
+    """Times by kind of kernel.
+
+    Attributes:
+        integer: Kind ("dense", "depthwise", "Add" …) → the integer kernel's coefficients.
+        real: The same for the float kernel.
+        quantize: Float to integer at a region's border, layout change included.
+        dequantize: Integer to float at a region's border.
+    """
+
+    integer: Mapping[str, KernelCost]
+    real: Mapping[str, KernelCost]
+    quantize: KernelCost
+    dequantize: KernelCost
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the table that the ``[costs]`` of a target file holds."""
+        kinds = {k: v for k, v in data.items() if k not in ("quantize", "dequantize")}
+        return cls(
+            integer={k: _kernel(f"{k}.integer", v["integer"]) for k, v in kinds.items()},
+            real={k: _kernel(f"{k}.float", v["float"]) for k, v in kinds.items()},
+            quantize=_kernel("quantize", data["quantize"]),
+            dequantize=_kernel("dequantize", data["dequantize"]),
+        )
+
+    def times(self, kind: str, work: Work) -> tuple[float, float]:
+        """Returns (integer, float) µs of ``work``; kinds without an entry cost nothing."""
+        free = KernelCost()
+        return (
+            self.integer.get(kind, free).microseconds(work),
+            self.real.get(kind, free).microseconds(work),
+        )

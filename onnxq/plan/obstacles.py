@@ -1,0 +1,91 @@
+"""What keeps a node from running on integers on a target, in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from onnxq.graph.roles import attribute, is_activation, is_constant
+from onnxq.plan.target import OpKind, OpRule
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxq.plan.target import Target
+
+__all__ = ["clip_bounds", "data_positions", "obstacle"]
+
+
+def data_positions(node: ir.Node, rule: OpRule) -> list[int]:
+    """Returns the positions of the inputs that an integer kernel reads as codes."""
+    return list(range(len(node.inputs))) if rule.inputs is None else list(rule.inputs)
+
+
+def obstacle(node: ir.Node, target: Target) -> str | None:
+    """Returns why ``node`` has no integer kernel on ``target``; None if it has one.
+
+    1. The operator and its attributes must be in the target's table.
+    2. Data inputs must be float activations; outputs one, but for Split.
+    3. A heavy node needs a constant weight of rank 2 or more, and a constant bias if it has one.
+    4. Relu and Clip vanish only into the output of a heavy node or Add that nothing else reads, and
+       Clip only with constant bounds around 0.
+    """
+    rule = target.ops.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if rule is None:
+        return f"{target.name} has no integer kernel for {node.op_type}"
+    for name, wanted in rule.when.items():
+        if attribute(node, name, wanted) != wanted:
+            return f"{target.name} needs {name} = {wanted}"
+    if not all(is_activation(node.inputs[i]) for i in data_positions(node, rule)):
+        return "an operand is no float activation"
+    if len([out for out in node.outputs if out.uses() or out.is_graph_output()]) > 1 and (
+        node.op_type != "Split"
+    ):
+        return "it has several outputs"
+    if rule.kind is OpKind.HEAVY:
+        return _heavy_obstacle(node)
+    return _absorbed_obstacle(node, target) if rule.kind is OpKind.ABSORBED else None
+
+
+def _heavy_obstacle(node: ir.Node) -> str | None:
+    weight = node.inputs[1]
+    if not is_constant(weight) or weight is None or weight.shape is None or len(weight.shape) < 2:
+        return "its second operand is no constant weight"
+    if node.op_type == "MatMul" and len(weight.shape) != 2:
+        return "its weight is no matrix"
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and not is_constant(bias):
+        return "its bias is no constant"
+    return None
+
+
+def _absorbed_obstacle(node: ir.Node, target: Target) -> str | None:
+    source = node.inputs[0]
+    producer = source.producer() if source is not None else None
+    if (
+        source is None
+        or producer is None
+        or len(list(source.uses())) != 1
+        or source.is_graph_output()
+    ):
+        return "the value in front of it is read elsewhere too"
+    rule = target.ops.get(producer.op_type)
+    if producer.op_type != "Add" and (rule is None or rule.kind is not OpKind.HEAVY):
+        return f"{producer.op_type} does not absorb it"
+    low, high = clip_bounds(node)
+    if not low <= 0 <= high:
+        return "its bounds do not enclose 0"
+    return None
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float]:
+    """Returns the bounds of Relu or Clip; NaN where one is no constant."""
+    if node.op_type == "Relu":
+        return 0.0, math.inf
+    bounds = [-math.inf, math.inf]
+    for position in (1, 2):
+        value = node.inputs[position] if len(node.inputs) > position else None
+        if value is not None:
+            constant = value.const_value if is_constant(value) else None
+            bounds[position - 1] = math.nan if constant is None else float(constant.numpy().item())
+    return bounds[0], bounds[1]

@@ -1,0 +1,1 @@
+"""Verification of a result, and its report as text, JSON and HTML."""

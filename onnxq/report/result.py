@@ -1,0 +1,266 @@
+"""What :func:`onnxq.optimize` returns: the model, and all that was measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from onnxq.errors import RequirementError
+from onnxq.plan.note import NoteKind
+from onnxq.report.interval import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import onnx_ir as ir
+
+    from onnxq.config import Requirement
+    from onnxq.manager import TraceEntry
+    from onnxq.plan.note import Note
+    from onnxq.plan.quant_plan import QuantPlan
+
+__all__ = [
+    "ENOUGH_SAMPLES",
+    "Agreement",
+    "Fidelity",
+    "FloatNode",
+    "HeavyLayer",
+    "Latency",
+    "Result",
+    "TraceRow",
+    "require",
+]
+
+ENOUGH_SAMPLES = 100
+"""Held-out samples from which on an agreement is worth comparing to a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Time of one run, float and quantized measured in turn.
+
+    Attributes:
+        float_ms: Median of the float model, in milliseconds.
+        int_ms: Median of the quantized model, in milliseconds.
+        speedup: Median of the ratios float / quantized; above 1 = faster.
+        low: Lower end of the speedup's 95 % interval.
+        high: Upper end.
+    """
+
+    float_ms: float
+    int_ms: float
+    speedup: float
+    low: float
+    high: float
+
+    @property
+    def slower(self) -> bool:
+        """Whether the quantized model takes longer than the float one."""
+        return self.speedup < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often the quantized model's answer is the float model's, on held-out samples.
+
+    Attributes:
+        value: Share of equal answers, in [0, 1].
+        n: Number of answers compared.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+    """
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, equal: int, n: int) -> Self:
+        """Makes it from counts.
+
+        Args:
+            equal: Equal answers.
+            n: Answers compared; at least 1.
+        """
+        low, high = wilson_interval(equal, n)
+        return cls(equal / n, n, low, high)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close the quantized model's outputs are to the float model's.
+
+    Attributes:
+        sqnr: Output name → signal-to-quantization-noise ratio in dB; infinite where nothing
+            differs. Empty = not measured.
+        agreement: Top-1 agreement, for classifiers.
+        samples: Held-out samples that it was measured on.
+    """
+
+    sqnr: Mapping[str, float] = field(default_factory=dict)
+    agreement: Agreement | None = None
+    samples: int = 0
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """Name and dB of the output with the least ratio; None if nothing was measured."""
+        return min(self.sqnr.items(), key=lambda item: item[1], default=None)
+
+    @property
+    def few(self) -> bool:
+        """Whether there were fewer samples than a fair judgement needs."""
+        return self.samples < ENOUGH_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class FloatNode:
+    """A node that stayed float.
+
+    Attributes:
+        node: Its name.
+        op: Its operator.
+        macs: Multiply-accumulates of one sample; 0 for all but heavy nodes.
+        reason: Why it stayed float.
+    """
+
+    node: str
+    op: str
+    macs: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeavyLayer:
+    """A Conv, ConvTranspose, Gemm or MatMul.
+
+    Attributes:
+        node: Its name.
+        op: Its operator.
+        macs: Multiply-accumulates of one sample.
+        integer: Whether onnxruntime really runs it in an integer kernel.
+    """
+
+    node: str
+    op: str
+    macs: int
+    integer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One run of one pass, in numbers.
+
+    Attributes:
+        name: The pass.
+        kind: "rewrite", "plan" or "lowering".
+        seconds: Its wall time.
+        modified: Whether it changed something that stands.
+        fired: Places where it did something.
+        refused: Places where it would not.
+        rolled_back: Why its work was undone; None if it stands.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    modified: bool
+    fired: int = 0
+    refused: int = 0
+    rolled_back: str | None = None
+
+    @classmethod
+    def of(cls, entry: TraceEntry) -> Self:
+        """Counts the notes of the manager's record."""
+        kinds = [note.kind for note in entry.notes]
+        return cls(
+            name=entry.name,
+            kind=entry.kind,
+            seconds=entry.seconds,
+            modified=entry.modified,
+            fired=kinds.count(NoteKind.FIRED),
+            refused=kinds.count(NoteKind.REFUSED),
+            rolled_back=entry.rolled_back,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """The quantized model, and the proof of it.
+
+    Attributes:
+        model: The model as it was written.
+        path: Where it was written; None = nowhere.
+        source: Name of the float model, for people.
+        size_before: Bytes of the float model, external data included.
+        size_after: Bytes of the quantized model, external data included.
+        latency: Times of both; None = not measured.
+        fidelity: How close the outputs are.
+        integer_share: Share of heavy layers' multiply-accumulates that onnxruntime runs in integer
+            kernels, in [0, 1].
+        stayed_float: Nodes that stayed float, with reasons.
+        heavy: All heavy layers, in the order in which they run.
+        notes: What passes did and refused, in order.
+        trace: The passes that ran, in order.
+        plan: The quantization plan that was lowered.
+        warnings: What the user should know, one line each.
+        options: Option name → value, in plain types.
+        versions: Package name → version.
+        seed: Of all that was drawn.
+    """
+
+    model: ir.Model
+    plan: QuantPlan
+    path: Path | None = None
+    source: str = "model"
+    size_before: int = 0
+    size_after: int = 0
+    latency: Latency | None = None
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    integer_share: float = 0.0
+    stayed_float: tuple[FloatNode, ...] = ()
+    heavy: tuple[HeavyLayer, ...] = ()
+    notes: tuple[Note, ...] = ()
+    trace: tuple[TraceRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+    def metric(self, name: str) -> float | None:
+        """Returns what ``--require`` calls ``name``; None if it was not measured.
+
+        Args:
+            name: One of ``onnxq.config.METRICS``.
+        """
+        worst, agreement = self.fidelity.worst, self.fidelity.agreement
+        measured = {
+            "sqnr": worst[1] if worst is not None else None,
+            "agreement": agreement.value if agreement is not None else None,
+            "speedup": self.latency.speedup if self.latency is not None else None,
+            "integer": self.integer_share,
+        }
+        return measured[name]
+
+
+def require(result: Result, requirements: Iterable[Requirement]) -> None:
+    """Holds ``result`` to what the user asked for.
+
+    Raises:
+        RequirementError: A requirement is missed; the message names all that are.
+    """
+    missed = [
+        f"{wanted} (it is {_shown(result.metric(wanted.metric))})"
+        for wanted in requirements
+        if not wanted.met(result.metric(wanted.metric))
+    ]
+    if missed:
+        raise RequirementError(
+            f"{result.source}: the result misses {', '.join(missed)}; nothing was written; "
+            "lower the bound, or give other or more calibration data"
+        )
+
+
+def _shown(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4g}"

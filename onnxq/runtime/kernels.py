@@ -1,0 +1,203 @@
+"""What onnxruntime really runs: its kernels, their time, and how much of the work is integer."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from onnxq.errors import ModelError
+from onnxq.runtime.session import Trace, make_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnxq.runtime.session import Feed, ModelLike
+
+__all__ = ["IntegerShare", "KernelTime", "NodeWork", "integer_share", "kernel_times"]
+
+# Kernel → index of its weight input; None where the weight's packed shape says nothing.
+_INTEGER: Mapping[str, int | None] = {
+    "QLinearConv": 3,
+    "QGemm": 3,
+    "QLinearMatMul": 3,
+    "MatMulIntegerToFloat": 1,
+    "ConvInteger": 1,
+    "MatMulInteger": 1,
+    "DynamicQuantizeMatMul": 1,
+    "MatMulNBits": None,
+}
+_FLOAT: Mapping[str, int] = {
+    "Conv": 1,
+    "FusedConv": 1,
+    "Gemm": 1,
+    "FusedGemm": 1,
+    "MatMul": 1,
+    "FusedMatMul": 1,
+    "ConvTranspose": 1,
+}
+_SUFFIX = "_kernel_time"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWork:
+    """The multiply-accumulates of one node of the optimized graph.
+
+    Attributes:
+        name: The node; fusions keep the name of one of their nodes.
+        op: Kernel that ran.
+        integer: Whether it is an integer kernel.
+        macs: Multiply-accumulates of one run.
+    """
+
+    name: str
+    op: str
+    integer: bool
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerShare:
+    """How much of a model's heavy work runs in integer kernels.
+
+    Attributes:
+        nodes: Every Conv, Gemm and MatMul that ran, in order.
+    """
+
+    nodes: tuple[NodeWork, ...]
+
+    @property
+    def integer_macs(self) -> int:
+        """Multiply-accumulates in integer kernels."""
+        return sum(node.macs for node in self.nodes if node.integer)
+
+    @property
+    def float_macs(self) -> int:
+        """Multiply-accumulates in float kernels."""
+        return sum(node.macs for node in self.nodes if not node.integer)
+
+    @property
+    def share(self) -> float:
+        """Part of the multiply-accumulates that is integer, in [0, 1]; 0 where there are none."""
+        return self.integer_macs / max(1, self.integer_macs + self.float_macs)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """How long one node of the optimized graph takes.
+
+    Attributes:
+        name: The node.
+        op: Kernel that ran.
+        microseconds: Median over the runs, wall time.
+    """
+
+    name: str
+    op: str
+    microseconds: float
+
+
+def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
+    """Runs ``model`` once, with all optimizations, and counts the work of the kernels that ran.
+
+    Args:
+        model: As for :func:`onnxq.runtime.session.make_session`.
+        feeds: Input name → array.
+
+    Returns:
+        The work by node; nodes inside subgraphs count as often as they ran.
+
+    Raises:
+        ModelError: onnxruntime refuses the model or the feeds.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        trace = Trace(Path(folder))
+        events = _kernel_events(model, feeds, trace, runs=1)
+        weights = _weight_shapes(trace.graph)
+    work = []
+    for event in events:
+        op = event["args"]["op_name"]
+        if op not in _INTEGER and op not in _FLOAT:
+            continue
+        name = event["name"].removesuffix(_SUFFIX)
+        work.append(NodeWork(name, op, op in _INTEGER, _macs(event["args"], weights.get(name))))
+    return IntegerShare(tuple(work))
+
+
+def kernel_times(model: ModelLike, feeds: Feed, *, runs: int = 10) -> list[KernelTime]:
+    """Returns the time of every kernel that runs in ``model``, with all optimizations, 1 thread.
+
+    Args:
+        model: As for :func:`onnxq.runtime.session.make_session`.
+        feeds: Input name → array.
+        runs: How often to run, at least 2; the first run does not count.
+
+    Raises:
+        ModelError: onnxruntime refuses the model or the feeds.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        events = _kernel_events(model, feeds, Trace(Path(folder)), runs)
+    spent: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        key = (event["name"].removesuffix(_SUFFIX), event["args"]["op_name"])
+        spent.setdefault(key, []).append(float(event["dur"]))
+    return [
+        KernelTime(name, op, statistics.median(times[1:] or times))
+        for (name, op), times in spent.items()
+    ]
+
+
+def _kernel_events(model: ModelLike, feeds: Feed, trace: Trace, runs: int) -> list[dict[str, Any]]:
+    session = make_session(model, trace=trace)
+    for _ in range(runs):
+        session.run(feeds)
+    events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+    return [
+        event
+        for event in events
+        if event.get("name", "").endswith(_SUFFIX) and "op_name" in event.get("args", {})
+    ]
+
+
+def _weight_shapes(path: Path) -> dict[str, list[int]]:
+    """Returns node name → shape of its constant weight in the optimized graph at ``path``.
+
+    Profiles do not tell the shape of a weight that a kernel has packed.
+    """
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception as error:
+        raise ModelError(f"cannot read the graph that onnxruntime optimized: {error}") from error
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        index = _INTEGER.get(node.op_type, _FLOAT.get(node.op_type))
+        if index is not None and index < len(node.input) and node.input[index] in shapes:
+            found[node.name] = shapes[node.input[index]]
+    return found
+
+
+def _macs(args: Mapping[str, Any], weight: list[int] | None) -> int:
+    """Returns a kernel's multiply-accumulates.
+
+    Args:
+        args: Arguments of its profile event, with the shapes of inputs and outputs.
+        weight: Shape of its constant weight, if known: [out, in / group, k, …] for Conv,
+            [in, out / group, k, …] for ConvTranspose.
+    """
+    op = args["op_name"]
+    shapes = [next(iter(shape.values())) for shape in args["input_type_shape"]]
+    output = math.prod(next(iter(args["output_type_shape"][0].values())))
+    if "Conv" not in op:
+        return int(output * shapes[0][-1])
+    if weight is None:
+        index = _INTEGER[op] if op in _INTEGER else _FLOAT[op]
+        weight = shapes[index or 0]
+    positions = math.prod(shapes[0]) if op == "ConvTranspose" else output
+    return int(positions * math.prod(weight[1:]))

@@ -1,0 +1,207 @@
+"""Running models with onnxruntime: sessions, and the values inside a model as outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+
+from onnxq.errors import ModelError
+from onnxq.runtime.expose import expose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Feed", "ModelLike", "Session", "Trace", "make_session", "run_model"]
+
+ModelLike: TypeAlias = ir.Model | str | Path | bytes
+Feed: TypeAlias = Mapping[str, npt.NDArray[Any]]
+
+# A protobuf message ends at 2 GB; larger weights go through a file of their own.
+_MESSAGE_BYTES = 1_500_000_000
+_CUSTOM_DOMAIN = "ai.onnx.contrib"
+_FATAL_ONLY = 4
+_REASON_LENGTH = 300
+# Without these the optimized graph of a large model does not fit its file.
+_EXTERNAL_TRACE = {
+    "session.optimized_model_external_initializers_file_name": "optimized.bin",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "4096",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a session leaves what it did, for reading back.
+
+    Attributes:
+        folder: An existing folder.
+    """
+
+    folder: Path
+
+    @property
+    def graph(self) -> Path:
+        """The optimized graph that onnxruntime runs."""
+        return self.folder / "optimized.onnx"
+
+    @property
+    def profile(self) -> Path:
+        """Prefix of the profile's file name."""
+        return self.folder / "profile"
+
+
+class Session:
+    """A model ready to run on the CPU.
+
+    Attributes:
+        inputs: Names of the inputs, in the model's order.
+        outputs: Names of the outputs, in the model's order.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs: tuple[str, ...] = tuple(item.name for item in session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(item.name for item in session.get_outputs())
+        self._quiet = ort.RunOptions()
+        self._quiet.log_severity_level = _FATAL_ONLY
+
+    def run(self, feeds: Feed) -> dict[str, npt.NDArray[Any]]:
+        """Returns output name → array for input name → array.
+
+        Raises:
+            ModelError: onnxruntime refuses the feeds or fails on the way.
+        """
+        try:
+            results = self._session.run(None, dict(feeds), self._quiet)
+        except Exception as error:
+            raise ModelError(f"onnxruntime cannot run the model: {_reason(error)}") from error
+        return dict(zip(self.outputs, results, strict=True))
+
+    def end_profiling(self) -> Path:
+        """Ends the profile of a traced session and returns its file."""
+        return Path(self._session.end_profiling())
+
+
+def make_session(
+    model: ModelLike,
+    *,
+    optimize: bool = True,
+    threads: int = 1,
+    outputs: Sequence[str] | None = None,
+    trace: Trace | None = None,
+) -> Session:
+    """Returns a session that runs ``model`` on the CPU.
+
+    Args:
+        model: A model, its serialized bytes, or the path of its file. Never changed.
+        optimize: With all of onnxruntime's graph optimizations, or with none.
+        threads: Threads inside an operator.
+        outputs: Names of the values to return in place of the model's outputs. Values inside
+            subgraphs, and names that no node produces, are left out.
+        trace: Where to write the optimized graph and a profile.
+
+    Raises:
+        ModelError: onnxruntime refuses the model.
+    """
+    options = _options(optimize, threads, trace)
+    if outputs is not None:
+        model = expose(_as_model(model), outputs)
+    if isinstance(model, ir.Model):
+        return _load_model(model, options)
+    return _load(str(model) if isinstance(model, Path) else model, options)
+
+
+def run_model(
+    model: ModelLike, feeds: Feed, outputs: Sequence[str] | None = None, *, threads: int = 1
+) -> dict[str, npt.NDArray[Any]]:
+    """Runs ``model`` once, without optimizations, and returns value name → array.
+
+    Args:
+        model: As for :func:`make_session`.
+        feeds: Input name → array.
+        outputs: Values to return, as for :func:`make_session`; None for the model's outputs.
+        threads: Threads inside an operator.
+
+    Raises:
+        ModelError: onnxruntime refuses the model or the feeds.
+    """
+    return make_session(model, optimize=False, threads=threads, outputs=outputs).run(feeds)
+
+
+def _options(optimize: bool, threads: int, trace: Trace | None) -> ort.SessionOptions:
+    levels = ort.GraphOptimizationLevel
+    options = ort.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
+    if trace is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace.profile)
+        options.optimized_model_filepath = str(trace.graph)
+        for key, value in _EXTERNAL_TRACE.items():
+            options.add_session_config_entry(key, value)
+    return options
+
+
+def _as_model(model: ModelLike) -> ir.Model:
+    if isinstance(model, ir.Model):
+        return model
+    try:
+        if isinstance(model, bytes):
+            return ir.from_proto(onnx.load_model_from_string(model))
+        return ir.load(model)
+    except Exception as error:
+        raise ModelError(f"cannot read the model: {_reason(error)}") from error
+
+
+def _load_model(model: ir.Model, options: ort.SessionOptions) -> Session:
+    tensors = [
+        value.const_value
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    ]
+    if sum(tensor.nbytes for tensor in tensors) > _MESSAGE_BYTES:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "model.onnx"
+            ir.save(model, path, external_data="weights.bin")
+            return _load(str(path), options)
+    if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
+        model = ir.external_data.load_to_model(model.clone())
+    return _load(ir.to_proto(model).SerializeToString(), options)
+
+
+def _load(model: str | bytes, options: ort.SessionOptions) -> Session:
+    try:
+        return _create(model, options)
+    except Exception as error:
+        if _CUSTOM_DOMAIN not in str(error):
+            raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
+    try:
+        import onnxruntime_extensions
+
+        options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
+        return _create(model, options)
+    except Exception as error:
+        raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
+
+
+def _create(model: str | bytes, options: ort.SessionOptions) -> Session:
+    return Session(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+
+
+def _reason(error: Exception) -> str:
+    """Returns onnxruntime's reason on one line, without its error codes."""
+    text = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+    parts = text.split(" : ", 2)
+    if len(parts) == 3 and parts[0].isdigit():
+        text = parts[2]
+    return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}…"

@@ -1,0 +1,391 @@
+"""Lowering to QuantizeLinear/DequantizeLinear pairs that onnxruntime fuses into integer kernels.
+
+The emission rules are those that onnxruntime's graph transformers ask for (measured on 1.32):
+
+1. One QuantizeLinear per planned value, right behind its producer; all uses read the
+   DequantizeLinear of it, the graph output of that name included.
+2. Weights are stored as integers with a DequantizeLinear, one copy per distinct quantization.
+3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
+   float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
+   a float one would make the MatMul float.
+4. A heavy node that stays float between planned values gets Max(x, lowest) on its input: without
+   that, onnxruntime quantizes its float weight silently. So do AveragePool and Softmax, whose
+   integer kernels are slower than float ones and inexact.
+5. HardSwish on codes with scale 3/k is Clip(q, z - k, z + k) · q, which stays on integers.
+6. Types narrower than 8 bits are stored in 8 with an integer Clip behind QuantizeLinear.
+7. A value with one scale s_c per channel costs nothing where a convolution writes it: integer
+   kernels write with one scale s, so the weight's scales and the bias take the channel's over,
+
+       QuantizeLinear(y · s / s_c + (z_c - z) · s; s, z)  =  QuantizeLinear(y; s_c, z_c)
+
+   Float readers get a DequantizeLinear with s_c and z_c. Depthwise convolutions, which have one
+   weight scale per channel, multiply it by s_c / s; there all z_c equal z. Weight codes stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.graph.qdq import Affine, GraphEditor
+from onnxq.numerics.affine import quantize
+from onnxq.passbase import LoweringPass
+from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
+from onnxq.plan.spec import PerAxis, PerTensor, QParams
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["LowerToQdq"]
+
+_WEIGHT_POSITION = 1
+_BIAS_POSITION = 2
+_BIASED = ("Conv", "ConvTranspose", "Gemm")
+_HEAVY = (*_BIASED, "MatMul")
+_SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
+_LOWEST = np.float32(-3e38)
+_INT32 = np.iinfo(np.int32)
+
+
+def _axis(plan: ValuePlan) -> int | None:
+    granularity = plan.spec.granularity
+    return granularity.axis if isinstance(granularity, PerAxis) else None
+
+
+def _affine(plan: ValuePlan) -> Affine:
+    """Returns what a Q/DQ pair holds; symmetric signed zero points are left out."""
+    params, storage = plan.params, plan.spec.dtype.storage
+    assert params is not None, "the check stage refuses plans without params"
+    zero_point: npt.NDArray[np.integer] | None = params.zero_point.astype(storage)
+    if plan.spec.symmetric and plan.spec.dtype.signed:
+        zero_point = None
+    return Affine(params.scale, zero_point, _axis(plan))
+
+
+def _constant_of(value: ir.Value | None) -> npt.NDArray[np.float32] | None:
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return np.asarray(value.const_value.numpy(), np.float32)
+
+
+def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArray[np.integer]:
+    """Returns the integers that ``plan`` stores for ``weight``, in the plan's storage type."""
+    dtype, params = plan.spec.dtype, plan.params
+    assert params is not None, "the check stage refuses plans without params"
+    if plan.codes is not None:
+        return plan.codes.astype(dtype.storage)
+    low = -dtype.qmax if plan.spec.symmetric and dtype.signed else dtype.qmin
+    codes = quantize(weight, params.scale, params.zero_point, (low, dtype.qmax), _axis(plan))
+    return codes.astype(dtype.storage)
+
+
+class LowerToQdq(LoweringPass):
+    """Makes the QDQ model of a plan; see the module's rules."""
+
+    name = "lower-to-qdq"
+
+    def __init__(self, plan: QuantPlan) -> None:
+        super().__init__(plan)
+        self._weights: dict[tuple[str, int], ir.Value] = {}
+        self._absorbed: dict[tuple[str, int], ValuePlan] = {}
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Returns a new model; ``model`` stays as it is."""
+        model = model.clone()
+        graph = model.graph
+        editor = GraphEditor(graph)
+        nodes = list(graph)
+        self._integer = {
+            str(node.name)
+            for node in nodes
+            if len(node.inputs) > 1 and self._planned(node, _WEIGHT_POSITION) is not None
+        }
+        for node in nodes:
+            # in this order: each step looks inputs up by the names that the plan knows
+            self._lower_bias(editor, node)
+            self._shield_float(editor, node)
+            self._lower_weight(editor, node)
+        for value in [*graph.inputs, *(out for node in nodes for out in node.outputs)]:
+            self._lower_uses(editor, value)
+            self._lower_value(editor, value)
+        for node in nodes:
+            self._lower_hard_swish(editor, node)
+        _drop_unused_initializers(graph)
+        return ir.passes.PassResult(model, modified=True)
+
+    def _planned(self, node: ir.Node, position: int) -> ValuePlan | None:
+        if position >= len(node.inputs) or node.inputs[position] is None:
+            return None
+        return self.plan.of(node.inputs[position].name, Use(node.name, position))  # type: ignore[union-attr, arg-type]
+
+    def _lower_weight(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Rule 2."""
+        for position, value in enumerate(node.inputs):
+            weight = _constant_of(value) if value is not None else None
+            plan = self._planned(node, position)
+            if value is None or weight is None or plan is None:
+                continue
+            plan = self._absorb_channels(node, weight, plan)
+            key = (str(value.name), id(plan))
+            if key not in self._weights:
+                codes = editor.constant(f"{value.name}_codes", weight_codes(weight, plan))
+                first = editor.graph[0]
+                self._weights[key] = editor.dequantize(
+                    codes, _affine(plan), stem=str(value.name), before=first
+                )
+            node.replace_input_with(position, self._weights[key])
+
+    def _lower_bias(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Rule 3, after the plan's bias shift has been added."""
+        x, w = self._planned(node, 0), self._planned(node, _WEIGHT_POSITION)
+        if node.op_type == "MatMul":
+            self._lower_added_bias(editor, node, x, w)
+            return
+        if node.op_type not in _BIASED or x is None or w is None:
+            return
+        bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
+        values = _constant_of(bias)
+        shift = self.plan.bias_shift.get(str(node.name))
+        if bias is not None and values is None:
+            return
+        if values is None and shift is None and self._channel_params(node) is None:
+            return
+        total = np.asarray((0 if values is None else values) + (0 if shift is None else shift))
+        channels = self._channel_params(node)
+        if channels is not None:
+            common = _common(channels)
+            factor = float(common.scale) / channels.scale
+            offset = (channels.zero_point - common.zero_point) * float(common.scale)
+            total = total * factor + offset
+        weight = _constant_of(node.inputs[_WEIGHT_POSITION])
+        if weight is not None:
+            w = self._absorb_channels(node, weight, w)
+        stem = str(bias.name) if bias is not None else f"{node.name}_bias"
+        if bias is None:
+            node.resize_inputs(_BIAS_POSITION + 1)
+        node.replace_input_with(
+            _BIAS_POSITION, self._integer_bias(editor, stem, total.reshape(-1), x, w)
+        )
+
+    def _channel_params(self, node: ir.Node) -> QParams | None:
+        """Rule 7: the params per channel of what ``node`` writes, None if it writes with one."""
+        if node.op_type != "Conv":
+            return None
+        value = node.outputs[0]
+        users = value.consumers()
+        if (
+            str(value.name) not in self.plan.values
+            and len(users) == 1
+            and users[0].op_type == "Relu"
+        ):
+            value = users[0].outputs[0]
+        plan = self.plan.values.get(str(value.name))
+        return plan.params if plan is not None and _axis(plan) is not None else None
+
+    def _absorb_channels(
+        self, node: ir.Node, weight: npt.NDArray[np.float32], plan: ValuePlan
+    ) -> ValuePlan:
+        """Rule 7: returns the weight's plan with the channels' scales in its own; same codes."""
+        if node.op_type != "Conv":
+            return plan
+        factor: npt.NDArray[np.float32] = np.ones((), np.float32)
+        x = self._planned(node, 0)
+        if x is not None and x.params is not None and _axis(x) is not None:
+            factor = np.asarray(factor * x.params.scale / _common(x.params).scale)
+        if (channels := self._channel_params(node)) is not None:
+            factor = np.asarray(factor * _common(channels).scale / channels.scale)
+        if not factor.ndim:
+            return plan
+        key = (str(node.name), id(plan))
+        if key not in self._absorbed:
+            assert plan.params is not None
+            scale = np.asarray(plan.params.scale * factor, np.float32)
+            zero_point = np.broadcast_to(plan.params.zero_point, scale.shape)
+            codes = np.asarray(weight_codes(weight, plan), np.int32)
+            spec = replace(plan.spec, granularity=PerAxis(0))
+            self._absorbed[key] = ValuePlan(spec, QParams(scale, zero_point), codes)
+        return self._absorbed[key]
+
+    def _lower_added_bias(
+        self, editor: GraphEditor, node: ir.Node, x: ValuePlan | None, w: ValuePlan | None
+    ) -> None:
+        uses = list(node.outputs[0].uses())
+        if x is None or w is None or len(uses) != 1 or uses[0].node.op_type != "Add":
+            return
+        add, position = uses[0].node, 1 - uses[0].idx
+        values = _constant_of(add.inputs[position])
+        if values is None or values.size != values.shape[-1] or values.size == 1:
+            return
+        if self.plan.of(str(node.outputs[0].name)) is not None:
+            return
+        shift = self.plan.bias_shift.get(str(node.name), np.float32(0))
+        stem = str(add.inputs[position].name)  # type: ignore[union-attr]
+        bias = self._integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
+        add.replace_input_with(position, bias)
+
+    def _integer_bias(
+        self,
+        editor: GraphEditor,
+        stem: str,
+        bias: npt.NDArray[np.float32],
+        x: ValuePlan,
+        w: ValuePlan,
+    ) -> ir.Value:
+        assert x.params is not None
+        assert w.params is not None
+        x_params = _common(x.params) if _axis(x) is not None else x.params
+        scale = np.asarray(x_params.scale * w.params.scale, np.float32)
+        codes = np.clip(np.rint(bias.astype(np.float64) / scale), _INT32.min, _INT32.max)
+        constant = editor.constant(f"{stem}_codes", codes.astype(np.int32))
+        affine = Affine(scale, None, 0 if scale.ndim else None)
+        return editor.dequantize(constant, affine, stem=stem, before=editor.graph[0])
+
+    def _shield_float(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Rule 4."""
+        if self._planned(node, 0) is None or not self._would_be_quantized(node):
+            return
+        value = node.inputs[0]
+        assert value is not None
+        lowest = editor.constant("lowest", np.asarray(_LOWEST))
+        shielded = editor.node(
+            "Max",
+            [value, lowest],
+            stem=f"{value.name}_float",
+            dtype=ir.DataType.FLOAT,
+            shape=value.shape,
+            before=node,
+        )
+        node.replace_input_with(0, shielded)
+
+    def _reads_codes(self, node: ir.Node) -> bool:
+        """Whether ``node`` is a convolution that takes a scale per channel into its weight."""
+        return node.op_type == "Conv" and str(node.name) in self._integer
+
+    def _would_be_quantized(self, node: ir.Node) -> bool:
+        if node.op_type in _SLOW_ON_INTEGERS:
+            return self.plan.of(str(node.outputs[0].name)) is not None
+        if node.op_type not in _HEAVY or self._planned(node, _WEIGHT_POSITION) is not None:
+            return False
+        return _constant_of(node.inputs[_WEIGHT_POSITION]) is not None
+
+    def _codes(
+        self, editor: GraphEditor, value: ir.Value, plan: ValuePlan, before: ir.Node | None
+    ) -> ir.Value:
+        """Adds QuantizeLinear, with rule 6's Clip for narrow types."""
+        producer = value.producer()
+        after = producer if before is None else None
+        codes = editor.quantize(value, _affine(plan), after=after, before=before)
+        dtype = plan.spec.dtype
+        if dtype.bits == dtype.storage.itemsize * 8:
+            return codes
+        bounds: list[ir.Value | None] = [
+            editor.constant("code_bound", np.asarray(limit, dtype.storage))
+            for limit in (dtype.qmin, dtype.qmax)
+        ]
+        return editor.node(
+            "Clip",
+            [codes, *bounds],
+            stem=f"{value.name}_clipped",
+            dtype=ir.DataType.from_numpy(dtype.storage),
+            shape=value.shape,
+            after=codes.producer(),
+        )
+
+    def _lower_uses(self, editor: GraphEditor, value: ir.Value) -> None:
+        """Quantizes single uses whose plan differs from the value's."""
+        made: dict[int, ir.Value] = {}
+        for user, position in list(value.uses()):
+            plan = self.plan.uses.get(Use(str(user.name), position))
+            if plan is None:
+                continue
+            if id(plan) not in made:
+                codes = self._codes(editor, value, plan, before=user)
+                made[id(plan)] = editor.dequantize(
+                    codes, _affine(plan), stem=str(value.name), after=codes.producer()
+                )
+            user.replace_input_with(position, made[id(plan)])
+
+    def _lower_value(self, editor: GraphEditor, value: ir.Value) -> None:
+        """Rule 1."""
+        plan = self.plan.values.get(str(value.name))
+        if plan is None:
+            return
+        uses = list(value.uses())
+        leaves, name = value.is_graph_output(), str(value.name)
+        if leaves:
+            value.name = editor.fresh(f"{name}_float")
+        written = plan
+        if _axis(plan) is not None and plan.params is not None:
+            written = replace(
+                plan, spec=replace(plan.spec, granularity=PerTensor()), params=_common(plan.params)
+            )
+        codes = self._codes(editor, value, written, before=None)
+        inside = _axis(plan) is not None and any(self._reads_codes(user) for user, _ in uses)
+        read = written if inside else plan
+        reals = editor.dequantize(codes, _affine(read), stem=name, after=codes.producer())
+        for user, position in uses:
+            if Use(str(user.name), position) not in self.plan.uses:
+                user.replace_input_with(position, reals)
+        if leaves:
+            reals.name = name
+            outputs = editor.graph.outputs
+            outputs[list(outputs).index(value)] = reals
+
+    def _lower_hard_swish(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Rule 5; a HardSwish on other scales stays the float operator between DQ and Q."""
+        if node.op_type != "HardSwish":
+            return
+        real = node.inputs[0]
+        dequantize = real.producer() if real is not None else None
+        if dequantize is None or dequantize.op_type != "DequantizeLinear":
+            return
+        codes = dequantize.inputs[0]
+        scale = _constant_of(dequantize.inputs[1])
+        if codes is None or real is None or scale is None or len(dequantize.inputs) < 3:
+            return
+        zero = dequantize.inputs[2].const_value  # type: ignore[union-attr]
+        assert zero is not None
+        zero_point, step = int(zero.numpy()), round(3 / float(scale))
+        info = np.iinfo(zero.numpy().dtype)
+        fits = info.min <= zero_point - step and zero_point + step <= info.max
+        if abs(float(scale) * step - 3) > 1e-5 or not fits:
+            return
+        storage = zero.numpy().dtype
+        low = editor.constant("code_bound", np.asarray(zero_point - step, storage))
+        high = editor.constant("code_bound", np.asarray(zero_point + step, storage))
+        dtype = ir.DataType.from_numpy(storage)
+        clipped = editor.node(
+            "Clip",
+            [codes, low, high],
+            stem=f"{codes.name}_gate",
+            dtype=dtype,
+            shape=real.shape,
+            before=node,
+        )
+        gate = Affine(np.asarray(scale / 6, np.float32), np.asarray(zero_point - step, storage))
+        factor = editor.dequantize(clipped, gate, stem=f"{codes.name}_gate", before=node)
+        product = ir.node(
+            "Mul", [real, factor], outputs=None, name=editor.fresh(f"{node.name}_product")
+        )
+        editor.graph.insert_before(node, product)
+        old, new = node.outputs[0], product.outputs[0]
+        new.name, new.shape, new.type = editor.fresh(f"{old.name}_product"), old.shape, old.type
+        old.replace_all_uses_with(new)
+        editor.graph.remove(node, safe=True)
+
+
+def _common(channels: QParams) -> QParams:
+    """Returns the one scale, a power of two, and zero point that rule 7 writes with."""
+    scale = np.exp2(np.rint(np.log2(channels.scale).mean()))
+    zero_point = np.rint(np.median(channels.zero_point))
+    return QParams(np.asarray(scale, np.float32), np.asarray(zero_point, np.int32))
+
+
+def _drop_unused_initializers(graph: ir.Graph) -> None:
+    outputs = {id(value) for value in graph.outputs}
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and id(value) not in outputs and not value.is_graph_input():
+            del graph.initializers[name]

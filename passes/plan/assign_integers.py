@@ -1,0 +1,262 @@
+"""Decides which nodes run on integers: the first plan, specs only.
+
+A node may run on integers when the target has an integer kernel for it (``targets/*.toml``) and it
+is no arithmetic of the output tail. Among those, a minimum cut over the target's kernel and
+conversion times draws the border (``onnxq.plan.partition``).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnxq.graph.roles import attribute, conv_kind, is_activation, reaches
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.obstacles import data_positions, obstacle
+from onnxq.plan.partition import Crossing, Pairing, Sides, integer_nodes
+from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
+from onnxq.plan.target import OpKind, OpRule
+from onnxq.plan.work import kernel_kind, weight_axis, work_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx_ir as ir
+
+    from onnxq.plan.target import Target
+
+__all__ = ["AssignIntegers"]
+
+_FUSES_INTO_FLOAT_CONV = ("Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid")
+
+
+@dataclass(frozen=True)
+class AssignIntegers(PlanPass):
+    """Gives every value of the integer region its spec, and every other node its reason.
+
+    Attributes:
+        keep_float: Patterns (as in fnmatch) of node names that stay float.
+        forced_float: Node name → reason, for nodes that stay float whatever they cost.
+        per_channel: One scale per output channel of a weight instead of one per weight.
+        preference: Share of its cost that an integer node is forgiven: smaller files and less
+            memory traffic are worth that much time.
+    """
+
+    name = "assign-integers"
+
+    keep_float: tuple[str, ...] = ()
+    forced_float: Mapping[str, str] = field(default_factory=dict)
+    per_channel: bool = True
+    preference: float = 0.1
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan`` with the specs of all values that integer nodes touch."""
+        nodes = list(context.model.graph)
+        reasons = self._float_reasons(nodes, context.target)
+        integer = _cheapest(nodes, reasons, context, self.preference)
+        for node in nodes:
+            if str(node.name) not in integer and str(node.name) not in reasons:
+                reasons[str(node.name)] = _cost_reason(node, context)
+        values, groups = self._specs(nodes, integer, context.target)
+        notes = [
+            Note(NoteKind.REFUSED, self.name, name, reason) for name, reason in reasons.items()
+        ]
+        return QuantPlan(
+            values={**plan.values, **values},
+            uses=plan.uses,
+            groups=(*plan.groups, *groups),
+            bias_shift=plan.bias_shift,
+            float_nodes=reasons,
+            notes=(*plan.notes, *notes),
+        )
+
+    def _float_reasons(self, nodes: list[ir.Node], target: Target) -> dict[str, str]:
+        heavy = {
+            str(node.name): node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+            for node in nodes
+        }
+        feeding = reaches(nodes, heavy)
+        reasons: dict[str, str] = {}
+        for node in nodes:
+            name = str(node.name)
+            reason = obstacle(node, target)
+            if name in self.forced_float:
+                reason = self.forced_float[name]
+            elif any(fnmatch.fnmatchcase(name, pattern) for pattern in self.keep_float):
+                reason = "asked for by --keep-float"
+            elif reason is None and name not in feeding and not _harmless_in_tail(node, target):
+                reason = "output tail: nothing heavy behind it"
+            if reason is not None:
+                reasons[name] = reason
+        return reasons
+
+    def _specs(
+        self, nodes: list[ir.Node], integer: frozenset[str], target: Target
+    ) -> tuple[dict[str, ValuePlan], list[frozenset[str]]]:
+        values: dict[str, ValuePlan] = {}
+        groups: list[frozenset[str]] = []
+        activation = ValuePlan(QuantSpec(target.activation, symmetric=False))
+        for node in nodes:
+            if str(node.name) not in integer:
+                continue
+            rule = target.ops[node.op_type]
+            inputs = [] if rule.kind is OpKind.ABSORBED else data_positions(node, rule)
+            touched = [str(node.inputs[i].name) for i in inputs]  # type: ignore[union-attr]
+            touched += [
+                str(out.name) for out in node.outputs if _planned_output(out, rule, integer)
+            ]
+            for name in touched:
+                values.setdefault(name, activation)
+            if (
+                self.per_channel
+                and rule.kind in (OpKind.HEAVY, OpKind.ABSORBED)
+                and _free_channels(node, integer)
+            ):
+                channels = QuantSpec(target.activation, symmetric=False, granularity=PerAxis(1))
+                values[str(node.outputs[0].name)] = ValuePlan(channels)
+            if rule.kind is OpKind.SAME_PARAMS:
+                groups.append(frozenset(touched))
+            if rule.kind is OpKind.HEAVY:
+                weight = node.inputs[1]
+                assert weight is not None
+                axis = PerAxis(weight_axis(node)) if self.per_channel else PerTensor()
+                values[str(weight.name)] = ValuePlan(QuantSpec(target.weight, True, axis))
+        return values, merge_groups(groups)
+
+
+def merge_groups(groups: list[frozenset[str]]) -> list[frozenset[str]]:
+    """Returns the groups with those that share a member united, in order of first appearance."""
+    merged: list[set[str]] = []
+    for group in groups:
+        touching = [g for g in merged if g & group]
+        union = set(group).union(*touching)
+        merged = [g for g in merged if not g & group]
+        merged.append(union)
+    return [frozenset(group) for group in merged]
+
+
+def _harmless_in_tail(node: ir.Node, target: Target) -> bool:
+    """What vanishes into the last heavy node; anything behind it would need one common scale."""
+    return target.ops[node.op_type].kind is OpKind.ABSORBED
+
+
+def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str]) -> bool:
+    """An output is quantized unless what follows absorbs it or can take it in float."""
+    users = value.consumers()
+    if len(users) == 1 and not value.is_graph_output():
+        user = users[0]
+        if user.op_type in ("Relu", "Clip") and str(user.name) in integer:
+            return False
+    if rule.needs_output:
+        return bool(users) or value.is_graph_output()
+    return any(str(user.name) in integer for user in users)
+
+
+def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
+    """Whether what a convolution writes can have a scale per channel at no cost.
+
+    Float nodes multiply by the scales as they dequantize; depthwise convolutions have one weight
+    scale per channel anyway. Either way the writing convolution's weight scales absorb the rest.
+    """
+    source: ir.Node | None = node
+    if node.op_type == "Relu":
+        source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    value = node.outputs[0]
+    if source is None or source.op_type != "Conv" or not (value.uses() or value.is_graph_output()):
+        return False
+    users = [user for user in value.consumers() if str(user.name) in integer]
+    if not users:
+        return True
+    alone = len(users) == len(value.consumers()) and not value.is_graph_output()
+    return alone and all(
+        user.op_type == "Conv" and conv_kind(user) == "depthwise" and _simple_depthwise(user)
+        for user in users
+    )
+
+
+def _simple_depthwise(node: ir.Node) -> bool:
+    """One output channel per input channel."""
+    weight = node.inputs[1]
+    assert weight is not None
+    assert weight.shape is not None
+    return bool(weight.shape[0] == int(attribute(node, "group", 1)))
+
+
+def _cheapest(
+    nodes: list[ir.Node], reasons: Mapping[str, str], context: PlanContext, preference: float
+) -> frozenset[str]:
+    costs, pairings = {}, []
+    for node in nodes:
+        name = str(node.name)
+        kind = kernel_kind(node)
+        integer, real = context.target.costs.times(kind, work_of(node, context.shapes))
+        source = node.inputs[0] if node.inputs else None
+        producer = source.producer() if source is not None else None
+        if producer is not None and node.op_type in _FUSES_INTO_FLOAT_CONV:
+            alone, absorbed = real, node.op_type in ("Relu", "Clip")
+            real = 0.0 if producer.op_type == "Conv" else real
+            if absorbed and name not in reasons:
+                pairings.append(Pairing(str(producer.name), name, math.inf))
+                pairings.append(Pairing(name, str(producer.name), math.inf))
+            elif producer.op_type == "Conv":
+                pairings.append(Pairing(str(producer.name), name, alone))
+        if node.op_type == "MaxPool" and name not in reasons:
+            pairings.extend(_pool_pairings(node, producer))
+        forbidden = name in reasons
+        costs[name] = Sides(math.inf if forbidden else integer * (1 - preference), real)
+    return integer_nodes(costs, _crossings(context), pairings)
+
+
+def _pool_pairings(node: ir.Node, producer: ir.Node | None) -> list[Pairing]:
+    """A pool of codes is fast only behind an integer convolution, whose layout it takes over."""
+    if producer is None:
+        return [Pairing(str(node.name), str(node.name), 0.0)]
+    return [Pairing(str(node.name), str(producer.name), math.inf)]
+
+
+def _crossings(context: PlanContext) -> list[Crossing]:
+    graph, costs = context.model.graph, context.target.costs
+    found = []
+    values = [*graph.inputs, *(out for node in graph for out in node.outputs)]
+    for value in values:
+        if not is_activation(value):
+            continue
+        producer = value.producer()
+        consumers = tuple(
+            dict.fromkeys(
+                str(user.name)
+                for user, position in value.uses()
+                if _reads_codes(user, position, context.target)
+            )
+        )
+        rule = context.target.ops.get(producer.op_type) if producer is not None else None
+        float_out = rule is not None and not rule.needs_output
+        elements = math.prod(context.shapes.get(str(value.name), (0,)))
+        found.append(
+            Crossing(
+                producer=None if producer is None else str(producer.name),
+                consumers=consumers,
+                leaves=value.is_graph_output(),
+                quantize=costs.quantize.output_ns * elements / 1e3 + costs.quantize.call_us,
+                dequantize=0.0
+                if float_out
+                else costs.dequantize.output_ns * elements / 1e3 + costs.dequantize.call_us,
+            )
+        )
+    return found
+
+
+def _reads_codes(user: ir.Node, position: int, target: Target) -> bool:
+    rule = target.ops.get(user.op_type)
+    return rule is None or position in data_positions(user, rule)
+
+
+def _cost_reason(node: ir.Node, context: PlanContext) -> str:
+    integer, real = context.target.costs.times(kernel_kind(node), work_of(node, context.shapes))
+    if integer >= real:
+        return f"slower on integers: {integer:.0f} µs instead of {real:.0f} µs"
+    return f"saves {real - integer:.0f} µs on integers, less than the conversions around it cost"

@@ -1,0 +1,191 @@
+"""Scale and zero point of every planned activation, from the statistics.
+
+1. Values that share params (groups) are fitted on their merged statistics.
+2. A value that only Sigmoid, SiLU, HardSwish or LeakyRelu reads has its error measured behind that
+   function: a far negative tail is worth nothing there.
+3. Sigmoid's output is [0, 1) by definition: scale 1/256, zero point 0.
+4. A value behind an absorbed Relu or Clip stays within its bounds, so that quantization saturates
+   as the operator would.
+5. A value in front of HardSwish gets scale 3/k with zero point ≥ k where that is possible: then the
+   function is exact on codes.
+6. A value with a scale per channel covers each channel's own range; where depthwise convolutions
+   read it, all channels share the zero point that leaves the least relative error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxq.graph.roles import attribute
+from onnxq.numerics.affine import affine_params
+from onnxq.numerics.range_search import RangeProblem, lp, minmax, percentile
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.obstacles import clip_bounds
+from onnxq.plan.spec import PerAxis, QParams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+    from onnxq.numerics.range_search import FittedRange
+    from onnxq.numerics.statistics import Stats, ValueStats
+    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+
+    Function = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+__all__ = ["FitActivations"]
+
+_HARD_SWISH_KNEE = 3.0
+
+
+def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns 1 / (1 + exp(-x)) without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)
+
+
+def _silu(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(x * sigmoid(x), np.float64)
+
+
+def _hard_swish(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(x * np.clip(x / 6 + 0.5, 0, 1), np.float64)
+
+
+def _function_behind(value: ir.Value) -> Function | None:
+    """Rule 2: the function through which all readers see ``value``, if there is one."""
+    readers = {user.op_type for user in value.consumers()}
+    if value.is_graph_output():
+        return None
+    if readers == {"Sigmoid"}:
+        return sigmoid
+    if readers == {"Sigmoid", "Mul"} and _is_silu(value):
+        return _silu
+    if readers == {"HardSwish"}:
+        return _hard_swish
+    if readers == {"LeakyRelu"}:
+        slope = float(attribute(value.consumers()[0], "alpha", 0.01))
+        return lambda x: np.where(x > 0, x, slope * x)
+    return None
+
+
+def _is_silu(value: ir.Value) -> bool:
+    gates = [user.outputs[0] for user in value.consumers() if user.op_type == "Sigmoid"]
+    products = [user for user in value.consumers() if user.op_type == "Mul"]
+    return all(any(gate in product.inputs for gate in gates) for product in products)
+
+
+@dataclass(frozen=True)
+class FitActivations(PlanPass):
+    """Gives every planned activation its params.
+
+    Attributes:
+        method: "minmax", "percentile" or "lp".
+        percent: For "percentile".
+        p: Exponent for "lp"; 2 is the mean squared error.
+    """
+
+    name = "fit-activations"
+
+    method: str = "lp"
+    percent: float = 99.99
+    p: float = 2.0
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan`` with the params of all planned values that have statistics."""
+        stats = context.stats
+        assert stats is not None, "the pipeline fits ranges only where there is data"
+        graph = context.model.graph
+        values = {
+            str(value.name): value
+            for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]
+        }
+        fitted: dict[str, ValuePlan] = {}
+        for name, wish in plan.values.items():
+            if name not in values or name in fitted:
+                continue
+            members = [n for n in sorted(plan.group_of(name)) if n in plan.values]
+            params = self._params([values[n] for n in members], wish, stats)
+            fitted.update({n: replace(plan.values[n], params=params) for n in members})
+        return plan.with_values(fitted)
+
+    def _params(self, members: list[ir.Value], wish: ValuePlan, stats: Stats) -> QParams:
+        limits = wish.spec.dtype.qmin, wish.spec.dtype.qmax
+        merged = _merged([stats[str(value.name)] for value in members])
+        if isinstance(wish.spec.granularity, PerAxis):
+            return _per_channel(members[0], merged, limits)
+        producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
+        if "Sigmoid" in producers and len(producers) == 1:
+            return QParams(np.asarray(1 / 256, np.float32), np.asarray(0), method="fixed")
+        behind = _function_behind(members[0]) if len(members) == 1 else None
+        problem = RangeProblem(merged, limits, bounds=_bounds(members), behind=behind)
+        found = self._search(problem)
+        scale, zero_point = affine_params(found.low, found.high, limits)
+        if behind is _hard_swish:
+            scale, zero_point = _snapped(scale, zero_point, limits)
+        p = self.p if self.method == "lp" else None
+        return QParams(scale, zero_point, self.method, p, found.error)
+
+    def _search(self, problem: RangeProblem) -> FittedRange:
+        if self.method == "minmax":
+            return minmax(problem)
+        if self.method == "percentile":
+            return percentile(problem, self.percent)
+        return lp(problem, self.p)
+
+
+def _merged(parts: list[ValueStats]) -> ValueStats:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.merge(part)
+    return whole
+
+
+def _bounds(members: list[ir.Value]) -> tuple[float, float]:
+    """Rule 4: the tightest bounds of an absorbed operator in front of any member."""
+    low, high = -np.inf, np.inf
+    for value in members:
+        producer = value.producer()
+        if producer is not None and producer.op_type in ("Relu", "Clip"):
+            a, b = clip_bounds(producer)
+            low, high = max(low, a), min(high, b)
+    return float(low), float(high)
+
+
+def _snapped(
+    scale: npt.NDArray[np.float32], zero_point: npt.NDArray[np.int32], limits: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Rule 5; unchanged where the range is too wide for it."""
+    steps = int(_HARD_SWISH_KNEE / float(scale))
+    if steps < 1:
+        return scale, zero_point
+    snapped = np.asarray(_HARD_SWISH_KNEE / steps, np.float32)
+    least = limits[0] + steps
+    return snapped, np.asarray(np.clip(zero_point, least, limits[1] - steps), np.int32)
+
+
+def _per_channel(value: ir.Value, stats: ValueStats, limits: tuple[int, int]) -> QParams:
+    """Rule 6."""
+    channels = stats.channels
+    assert channels is not None, "values with a scale per channel have rank 4"
+    low, high = np.minimum(channels.minimum, 0.0), np.maximum(channels.maximum, 0.0)
+    if not any(user.op_type == "Conv" for user in value.consumers()):
+        scale, zero_point = affine_params(low, high, limits)
+        if low.max(initial=0.0) >= 0 and not low.any():
+            zero_point = np.full_like(zero_point, limits[0])
+        return QParams(scale, zero_point, "minmax")
+    qmin, qmax = limits
+    candidates = np.arange(qmin, qmax + 1, dtype=np.float64)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        above = np.where(high > 0, high / (qmax - candidates), 0.0)
+        below = np.where(low < 0, -low / (candidates - qmin), 0.0)
+    scales = np.maximum(above, below)
+    span = np.where(high > low, high - low, 1.0)
+    chosen = int(np.square(scales / span).sum(axis=1).argmin())
+    scale = np.asarray(scales[chosen], np.float32)
+    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+    return QParams(scale, np.full(scale.shape, qmin + chosen), "minmax")

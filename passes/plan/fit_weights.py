@@ -1,0 +1,136 @@
+"""Scales of weights: symmetric, from the greatest magnitude of each channel or weight.
+
+Two conditions raise a scale:
+
+1. Pair sums that would saturate on machines without VNNI (``onnxq.numerics.pairs``). Depthwise
+   kernels add in 32 bits and are exempt.
+2. A bias whose int32 code at scale x_scale · w_scale would leave half of the int32 range; the other
+   half is the accumulator's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
+from onnxq.numerics.affine import quantize, symmetric_scale
+from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.quant_plan import Use
+from onnxq.plan.spec import PerAxis, QParams
+from onnxq.plan.target import OpKind
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+
+__all__ = ["FitWeights"]
+
+_BIAS_LIMIT = 2.0**30
+
+
+def _channels_first(node: ir.Node, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns the weight with its output channels along axis 0."""
+    return np.moveaxis(weight, weight_channel_axis(node), 0)
+
+
+def _bias(node: ir.Node) -> npt.NDArray[np.float32] | None:
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is None or bias.const_value is None:
+        return None
+    return np.asarray(bias.const_value.numpy(), np.float32).reshape(-1)
+
+
+@dataclass(frozen=True)
+class FitWeights(PlanPass):
+    """Gives every planned weight its params, and codes where pairs had to be limited."""
+
+    name = "fit-weights"
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan`` with the params of all planned weights."""
+        values: dict[str, ValuePlan] = {}
+        notes: list[Note] = []
+        for node in context.model.graph:
+            rule = context.target.ops.get(node.op_type)
+            if rule is None or rule.kind is not OpKind.HEAVY or not is_constant(node.inputs[1]):
+                continue
+            source, weight = node.inputs[0], node.inputs[1]
+            assert source is not None
+            assert weight is not None
+            name = str(weight.name)
+            wish = plan.values.get(name)
+            x = plan.of(str(source.name), Use(str(node.name), 0))
+            if wish is None or x is None or x.params is None:
+                continue
+            fitted, why = _fit(node, values.get(name, wish), x.params.scale, context)
+            values[name] = fitted
+            if why:
+                notes.append(Note(NoteKind.INFO, self.name, str(node.name), why))
+        return plan.with_values(values).with_notes(notes)
+
+
+def _fit(
+    node: ir.Node, wish: ValuePlan, x_scale: npt.NDArray[np.float32], context: PlanContext
+) -> tuple[ValuePlan, str]:
+    weight = np.asarray(node.inputs[1].const_value.numpy(), np.float32)  # type: ignore[union-attr]
+    first = _channels_first(node, weight)
+    rows = np.asarray(kernel_rows(first) if first.ndim > 2 else first, np.float32)
+    dtype = wish.spec.dtype
+    per_axis = isinstance(wish.spec.granularity, PerAxis)
+    magnitude = np.abs(rows).max(axis=1 if per_axis else None, initial=0.0)
+    scale = symmetric_scale(magnitude, dtype.qmax)
+    if wish.params is not None:
+        scale = np.maximum(scale, wish.params.scale)
+    reasons = []
+    bias = _bias(node)
+    if bias is not None:
+        needed = np.abs(bias) / (_BIAS_LIMIT * np.asarray(x_scale, np.float64))
+        least = np.asarray(needed if per_axis else needed.max(initial=0.0), np.float32)
+        if (least > scale).any():
+            reasons.append("scale raised for the int32 bias")
+            scale = np.maximum(scale, least)
+    codes = None
+    limit = _pair_limit(node, context)
+    if limit is not None and 2 * dtype.qmax > limit:
+        factor = pair_scale_factor(rows, scale, limit)
+        if (factor > 1).any():
+            reasons.append(f"scale raised by up to {factor.max():.2f} against 16-bit saturation")
+            scale = np.asarray(scale * factor, np.float32)
+        codes = _limited_codes(node, first, scale, dtype.qmax, limit)
+    params = QParams(scale, np.zeros_like(scale, np.int32), method="minmax")
+    return replace(wish, params=params, codes=codes), "; ".join(reasons)
+
+
+def _pair_limit(node: ir.Node, context: PlanContext) -> int | None:
+    """Rule 1: the greatest sum of two weights of equal sign; None where no limit holds."""
+    bound = context.target.pair_bound
+    if bound is None or (node.op_type == "Conv" and conv_kind(node) == "depthwise"):
+        return None
+    return bound // context.target.activation.qmax
+
+
+def _limited_codes(
+    node: ir.Node,
+    first: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32],
+    qmax: int,
+    limit: int,
+) -> npt.NDArray[np.int32] | None:
+    """Returns codes of the weight's shape whose pairs keep the limit; None if rounding does."""
+    axis = 0 if scale.ndim else None
+    codes = quantize(first, scale, np.zeros_like(scale, np.int32), (-qmax, qmax), axis)
+    rows = np.asarray(kernel_rows(codes) if codes.ndim > 2 else codes, np.int32)
+    if not pair_excess(rows, limit).any():
+        return None
+    bounded = limit_pairs(rows, limit)
+    if codes.ndim > 2:
+        inner = (*codes.shape[2:], codes.shape[1])
+        bounded = np.moveaxis(bounded.reshape(codes.shape[0], *inner), -1, 1)
+    return np.ascontiguousarray(np.moveaxis(bounded, 0, weight_channel_axis(node)))

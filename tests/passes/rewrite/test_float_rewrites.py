@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+
+from onnxq.manager import PassManager
+from onnxq.passes.rewrite import float_rewrites
+from onnxq.runtime.session import run_model
+from tests.passes.rewrite.building import build, ops, rng_weight
+from tests.support import assert_same_function, feeds_for
+
+
+def test_names_are_unique() -> None:
+    names = [rewrite.name for rewrite in float_rewrites()]
+    assert len(set(names)) == len(names)
+
+
+def test_a_block_as_exporters_write_it() -> None:
+    """Pad, Conv, the two halves of a Caffe normalization, decomposed HardSwish, pooling, linear."""
+    norm = {name: rng_weight(4, seed=seed) for seed, name in enumerate("gbm")}
+    source = build(
+        """f (float[N,3,8,8] x, float i, int64[8] p, float w, float[4] g, float[4] b, float[4] m,
+            float[4] v, float s, float t, float three, float zero, float six, int64[2] axes,
+            float u, float[5] c) => (float[N,5] y) {
+            n = Mul(x, i)
+            q = Pad(n, p)
+            h = Conv(q, w)
+            e = BatchNormalization(h, g, b, m, v)
+            f1 = Mul(e, s)
+            f2 = Add(f1, t)
+            a = Add(f2, three)
+            r = Clip(a, zero, six)
+            d = Div(r, six)
+            k = Mul(f2, d)
+            o = ReduceMean<keepdims=0>(k, axes)
+            l = MatMul(o, u)
+            y = Add(l, c) }""",
+        **norm,
+        v=np.abs(rng_weight(4, seed=3)) + np.float32(0.1),
+        i=1 / 255,
+        p=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        w=rng_weight(4, 3, 3, 3),
+        s=rng_weight(1, 4, 1, 1),
+        t=rng_weight(4, 1, 1),
+        three=3.0,
+        zero=0.0,
+        six=6.0,
+        axes=np.array([2, 3]),
+        u=rng_weight(4, 5),
+        c=rng_weight(5),
+    )
+    before = source.clone()
+    manager = PassManager(check=True, run_model=run_model, probes=[feeds_for(source)])
+    after = manager.rewrite(source, float_rewrites({}), to_fixpoint=True)
+    assert ops(after) == ["Conv", "HardSwish", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert not manager.trace.rolled_back
+    assert_same_function(before, after)

@@ -1,0 +1,173 @@
+"""Measures kernel and conversion times of onnxruntime on this machine and fits the cost table.
+
+    python tools/measure_costs.py            # prints the [costs] tables of a target file
+
+Each kernel's time is the least over the repeats of a profiled run on one thread. A convolution's
+time is modelled as a sum of non-negative coefficients times its multiply-accumulates, its output
+elements and its gathered patch elements, plus a constant (non-negative least squares, weighted so
+that relative errors count).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+from scipy.optimize import nnls
+
+REPEATS = 30
+
+
+def _profile(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns kernel name → least µs, of the graph as onnxruntime optimized it."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "p")
+        session = ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        for _ in range(REPEATS):
+            session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times: dict[str, list[float]] = {}
+    for event in events:
+        name = event.get("name", "")
+        if name.endswith("_kernel_time"):
+            key = f"{event['args']['op_name']}:{name.removesuffix('_kernel_time')}"
+            times.setdefault(key, []).append(event["dur"])
+    return {key: float(min(t[2:])) for key, t in times.items()}
+
+
+def _conv_net(cin: int, cout: int, k: int, stride: int, size: int, group: int, quantized: bool):
+    """A chain conv → the conv under test → conv, so that its neighbours fix the layout."""
+    rng = np.random.default_rng(0)
+    nodes, weights = [], []
+
+    def add(name: str, array: np.ndarray) -> str:
+        weights.append(numpy_helper.from_array(array, name))
+        return name
+
+    scale, zero = add("s", np.float32(0.02)), add("z", np.uint8(0))
+
+    def qdq(value: str) -> str:
+        if not quantized:
+            return value
+        nodes.append(helper.make_node("QuantizeLinear", [value, scale, zero], [value + "_q"]))
+        nodes.append(
+            helper.make_node("DequantizeLinear", [value + "_q", scale, zero], [value + "_d"])
+        )
+        return value + "_d"
+
+    def conv(name: str, x: str, ci: int, co: int, kk: int, st: int, g: int) -> str:
+        w = rng.standard_normal((co, ci // g, kk, kk)).astype(np.float32) / 8
+        if quantized:
+            add(name + "_wq", np.clip(np.rint(w * 100), -127, 127).astype(np.int8))
+            add(name + "_ws", np.full(co, 0.01, np.float32))
+            nodes.append(
+                helper.make_node(
+                    "DequantizeLinear", [name + "_wq", name + "_ws"], [name + "_w"], axis=0
+                )
+            )
+        else:
+            add(name + "_w", w)
+        nodes.append(
+            helper.make_node(
+                "Conv", [x, name + "_w"], [name + "_y"], name=name,
+                kernel_shape=[kk, kk], pads=[kk // 2] * 4, strides=[st, st], group=g,
+            )
+        )
+        nodes.append(helper.make_node("Relu", [name + "_y"], [name + "_r"]))
+        return qdq(name + "_r")
+
+    stem = cin == 3
+    x = qdq("x")
+    if not stem:
+        x = conv("first", x, 16, cin, 1, 1, 1)
+    y = conv("probe", x, cin, cout, k, stride, group)
+    y = conv("last", y, cout, 16, 1, 1, 1)
+    shape = [1, 3 if stem else 16, size, size]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(y, TensorProto.FLOAT, None)],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return model, {"x": rng.standard_normal(shape).astype(np.float32)}
+
+
+def _probe_time(times: dict[str, float]) -> float:
+    found = [t for key, t in times.items() if "Conv" in key.split(":")[0] and "probe" in key]
+    if not found:
+        raise SystemExit(f"no kernel of the probe among {list(times)}")
+    return sum(found)
+
+
+def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
+    """Returns (features, float µs, integer µs) for shapes of one kind of convolution."""
+    rows = []
+    if kind == "depthwise":
+        shapes = [(c, c, k, s, n, c) for (c, n), k, s in itertools.product(
+            [(16, 112), (32, 56), (64, 56), (64, 28), (128, 28), (128, 14), (256, 14), (512, 7)],
+            (3, 5), (1, 2))]
+    elif kind == "stem":
+        shapes = [(3, c, k, 2, n, 1) for c, k, n in itertools.product((16, 32, 64), (3, 6), (160, 224))]
+    else:
+        shapes = [(i, o, k, s, n, 1) for (i, o), n, (k, s) in itertools.product(
+            [(16, 64), (32, 32), (64, 64), (64, 256), (128, 128), (256, 256), (512, 128)],
+            (7, 14, 28, 56), ((1, 1), (3, 1), (3, 2)))
+            if i * o * k * k * n * n < 4e8]
+    for cin, cout, k, stride, size, group in shapes:
+        pixels = (size // stride) ** 2
+        features = {
+            "mac": pixels * cout * (cin // group) * k * k,
+            "output": pixels * cout,
+            "patch": pixels * cin * k * k if k > 1 else 0,
+            "call": 1,
+        }
+        pair = [
+            _probe_time(_profile(*_conv_net(cin, cout, k, stride, size, group, q)))
+            for q in (False, True)
+        ]
+        rows.append((features, pair[0], pair[1]))
+    return rows
+
+
+def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float]:
+    """Returns µs per unit of each feature (ns per element for all but the call)."""
+    names = list(features[0])
+    matrix = np.array([[f[n] for n in names] for f in features], float)
+    scale = matrix.max(axis=0)
+    scale[scale == 0] = 1
+    target = np.array(times)
+    solution, _ = nnls(matrix / scale / target[:, None], np.ones(len(target)))
+    return {n: float(v) for n, v in zip(names, solution / scale, strict=True)}
+
+
+def main() -> None:
+    for kind in ("dense", "depthwise", "stem"):
+        rows = conv_rows(kind)
+        features = [r[0] for r in rows]
+        for column, label in ((1, "float"), (2, "integer")):
+            times = [r[column] for r in rows]
+            c = fit(features, times)
+            guess = [sum(c[n] * f[n] for n in c) for f in features]
+            error = np.median(np.abs(np.log(np.array(guess) / np.array(times))))
+            print(f"[costs.{kind}.{label}]  # median error {np.exp(error) - 1:.0%}, n = {len(rows)}")
+            print(f"mac_ns = {c['mac'] * 1e3:.5f}")
+            print(f"output_ns = {c['output'] * 1e3:.4f}")
+            print(f"patch_ns = {c['patch'] * 1e3:.4f}")
+            print(f"call_us = {c['call']:.2f}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
