@@ -7,188 +7,25 @@ that a file decides (targets, preprocessing presets, passes) are checked by whoe
 from __future__ import annotations
 
 import difflib
-import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from onnxq.errors import ConfigError
+from onnxq.options import METRICS, READERS, CalibrationMethod, Requirement, flag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["METRICS", "CalibrationMethod", "Config", "Requirement"]
 
-METRICS = ("sqnr", "agreement", "speedup", "integer")
-"""What ``--require`` can bound: dB of the worst output, share, ratio, share."""
-
-_SHARES = ("agreement", "integer")
-_OPSETS = range(21, 26)
-_PERCENT = 99.99
-_REQUIREMENT = re.compile(r"\s*(\w+)\s*>=\s*(\S+)\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """A bound that the result must reach, such as ``sqnr>=20``.
-
-    Attributes:
-        metric: One of :data:`METRICS`.
-        bound: Least value allowed: dB for sqnr, a share in [0, 1] for agreement and integer, a
-            ratio for speedup.
-    """
-
-    metric: str
-    bound: float
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads ``METRIC>=NUMBER``.
-
-        Raises:
-            ConfigError: It is not of that form, or the number makes no sense for the metric.
-        """
-        match = _REQUIREMENT.fullmatch(text)
-        if match is None or match[1] not in METRICS:
-            known = ", ".join(METRICS)
-            raise ConfigError(
-                f"--require '{text}' is not understood; give METRIC>=NUMBER, METRIC one of {known}"
-            )
-        try:
-            bound = float(match[2])
-        except ValueError:
-            bound = math.nan
-        if not math.isfinite(bound):
-            raise ConfigError(f"--require '{text}': '{match[2]}' is no number; mend it")
-        if match[1] in _SHARES and not 0 <= bound <= 1:
-            raise ConfigError(f"--require '{text}': {match[1]} is a share; give 0 to 1")
-        return cls(match[1], bound)
-
-    def met(self, value: float | None) -> bool:
-        """Returns whether ``value`` reaches the bound; what was not measured (None) does not."""
-        return value is not None and value >= self.bound
-
-    def __str__(self) -> str:
-        return f"{self.metric}>={self.bound:g}"
-
-
-class CalibrationMethod(NamedTuple):
-    """How activation ranges are fitted.
-
-    Attributes:
-        name: "minmax", "percentile" or "mse".
-        percent: For percentile: how much of the values the range holds, in (50, 100].
-    """
-
-    name: str
-    percent: float = _PERCENT
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads ``minmax``, ``mse``, ``percentile`` or ``percentile:99.9``.
-
-        Raises:
-            ConfigError: It is none of these.
-        """
-        name, colon, number = text.partition(":")
-        if name in ("minmax", "mse") and not colon:
-            return cls(name)
-        try:
-            percent = float(number) if colon else _PERCENT
-        except ValueError:
-            percent = math.nan
-        if name != "percentile" or not 50 < percent <= 100:
-            raise ConfigError(
-                f"--calibration '{text}' is unknown; choose mse, minmax or percentile[:PERCENT] "
-                "with PERCENT above 50 and up to 100"
-            )
-        return cls(name, percent)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _whole(name: str, value: object, allowed: str, accepts: Callable[[int], bool]) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not accepts(value):
-        raise ConfigError(f"{_flag(name)} {value!r} is not allowed; give {allowed}")
-    return value
-
-
-def _at_least(least: int, meaning: str) -> Callable[[str, object], int]:
-    return lambda name, value: _whole(name, value, meaning, lambda number: number >= least)
-
-
-def _eight(name: str, value: object) -> int:
-    return _whole(name, value, "8", lambda bits: bits == 8)
-
-
-def _opset(name: str, value: object) -> int:
-    allowed = f"{_OPSETS[0]} to {_OPSETS[-1]}"
-    return _whole(name, value, allowed, lambda opset: opset in _OPSETS)
-
-
-def _choice(*allowed: str) -> Callable[[str, object], str]:
-    def read(name: str, value: object) -> str:
-        if value not in allowed:
-            raise ConfigError(f"{_flag(name)} {value!r} is unknown; choose {' or '.join(allowed)}")
-        return str(value)
-
-    return read
-
-
-def _word(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{_flag(name)} {value!r} is not allowed; give a name")
-    return value
-
-
-def _calibration(name: str, value: object) -> str:
-    text = _word(name, value)
-    CalibrationMethod.parse(text)
-    return text
-
-
-def _path(name: str, value: object) -> Path | None:
-    if value is None:
-        return None
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ConfigError(f"{_flag(name)} {value!r} is not allowed; give a file name")
-    return Path(value)
-
-
-def _preprocess(name: str, value: object) -> str | None:
-    return None if value is None else str(_path(name, value))
-
-
-def _switch(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{_flag(name)} {value!r} is not allowed; give True or False")
-    return value
-
-
-def _items(name: str, value: object) -> tuple[object, ...]:
-    if isinstance(value, str | Requirement):
-        return (value,)
-    if value is None or not isinstance(value, Iterable):
-        raise ConfigError(f"{_flag(name)} {value!r} is not allowed; give a text or a list")
-    return tuple(value)
-
-
-def _words(name: str, value: object) -> tuple[str, ...]:
-    return tuple(_word(name, item) for item in _items(name, value))
-
-
-def _names(name: str, value: object) -> tuple[str, ...]:
-    words = [word.strip() for item in _words(name, value) for word in item.split(",")]
-    return tuple(dict.fromkeys(word for word in words if word))
-
-
-def _requirements(name: str, value: object) -> tuple[Requirement, ...]:
-    return tuple(
-        item if isinstance(item, Requirement) else Requirement.parse(_word(name, item))
-        for item in _items(name, value)
-    )
+def usable_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +85,7 @@ class Config:
     check: bool = False
 
     def __post_init__(self) -> None:
-        for name, read in _READERS.items():
+        for name, read in READERS.items():
             object.__setattr__(self, name, read(name, getattr(self, name)))
         self._refuse_shared_paths()
 
@@ -272,6 +109,11 @@ class Config:
         """:attr:`calibration`, taken apart."""
         return CalibrationMethod.parse(self.calibration)
 
+    @property
+    def cores(self) -> int:
+        """:attr:`threads`, with 0 resolved to the number of cores that this process may use."""
+        return self.threads or usable_cores()
+
     def to_dict(self) -> dict[str, object]:
         """Returns all options in plain types that JSON can hold."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
@@ -285,7 +127,7 @@ class Config:
             other = written.setdefault(os.path.realpath(path), name)
             if other != name:
                 raise ConfigError(
-                    f"{_flag(other)} and {_flag(name)} both write {path}; give two names"
+                    f"{flag(other)} and {flag(name)} both write {path}; give two names"
                 )
 
 
@@ -293,28 +135,3 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path | Requirement) else value
-
-
-_READERS: dict[str, Callable[[str, object], object]] = {
-    "output": _path,
-    "preprocess": _preprocess,
-    "samples": _at_least(0, "1 or more, or 0 for all"),
-    "weights": _eight,
-    "activations": _eight,
-    "calibration": _calibration,
-    "weight_granularity": _choice("channel", "tensor"),
-    "target": _word,
-    "format": _choice("qdq"),
-    "keep_float": _words,
-    "require": _requirements,
-    "plan": _path,
-    "save_plan": _path,
-    "passes": _names,
-    "skip": _names,
-    "opset": _opset,
-    "json": _path,
-    "report": _path,
-    "seed": _at_least(0, "0 or more"),
-    "threads": _at_least(0, "1 or more, or 0 for one per core"),
-    "check": _switch,
-}

@@ -165,7 +165,7 @@ def test_a_fixpoint_runs_until_nothing_changes() -> None:
     manager = _checking(source)
     result = manager.rewrite(source, float_rewrites(), to_fixpoint=True)
     assert ops(result) == ["Relu", "Conv", "Sigmoid"]
-    rounds = [entry.modified for entry in manager.trace.entries if entry.name == "fold_affine"]
+    rounds = [entry.modified for entry in manager.trace.entries if entry.name == "fold-affine"]
     assert rounds[-1] is False
     assert all(rounds[:-1])
     assert not manager.trace.rolled_back

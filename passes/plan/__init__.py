@@ -1,1 +1,49 @@
 """Plan passes: each returns a new plan and never edits the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.passes.plan.correct_bias import CorrectBias
+from onnxq.passes.plan.fit_activations import FitActivations
+from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import onnx_ir as ir
+
+    from onnxq.config import Config
+    from onnxq.passbase import PlanPass
+    from onnxq.plan.quant_plan import QuantPlan
+
+__all__ = ["deciding_passes", "fitting_passes"]
+
+
+def deciding_passes(config: Config, *, with_data: bool) -> list[PlanPass]:
+    """Returns the passes that decide what runs on integers; they need no statistics."""
+    if not with_data:
+        return [QuantizeWeightsOnly(keep_float=config.keep_float)]
+    per_channel = config.weight_granularity == "channel"
+    return [AssignIntegers(keep_float=config.keep_float, per_channel=per_channel)]
+
+
+def fitting_passes(
+    config: Config, lower: Callable[[ir.Model, QuantPlan], ir.Model]
+) -> list[PlanPass]:
+    """Returns the passes that choose params and corrections, in their order.
+
+    Args:
+        config: The options.
+        lower: Makes the quantized model of a plan, for passes that measure it.
+    """
+    method = config.calibration_method
+    name = "lp" if method.name == "mse" else method.name
+    passes: list[PlanPass] = [
+        FitActivations(method=name, percent=method.percent),
+        FitWeights(),
+        CorrectBias(lower),
+    ]
+    return [p for p in passes if p.name not in config.skip]

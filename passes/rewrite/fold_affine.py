@@ -42,7 +42,7 @@ class FoldAffinePass(RewritePass):
             values are carried over to the value that replaces them.
     """
 
-    name = "fold_affine"
+    name = "fold-affine"
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class FoldAffineIntoBatchnormPass(RewritePass):
             values are carried over to the value that replaces them.
     """
 
-    name = "fold_affine_into_batchnorm"
+    name = "fold-affine-into-batchnorm"
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class FoldBatchnormPass(RewritePass):
             input.
     """
 
-    name = "fold_batchnorm"
+    name = "fold-batchnorm"
 
     def __init__(
         self,

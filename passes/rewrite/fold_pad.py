@@ -46,7 +46,7 @@ class FoldPadPass(RewritePass):
        windows still hold a real element and are counted alike.
     """
 
-    name = "fold_pad"
+    name = "fold-pad"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits every Pad of the main graph."""

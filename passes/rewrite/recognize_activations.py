@@ -63,7 +63,7 @@ class RecognizeActivationsPass(RewritePass):
     5. The largest region wins: Clip(Relu(x), max=6) becomes one Clip.
     """
 
-    name = "recognize_activations"
+    name = "recognize-activations"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits the main graph from its end, so that whole functions come before their parts."""

@@ -45,7 +45,7 @@ class RecognizeLayernormPass(RewritePass):
     5. The values are float and the opset is at least 17.
     """
 
-    name = "recognize_layernorm"
+    name = "recognize-layernorm"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits every Div and Mul of the main graph, where the pattern can end."""

@@ -19,7 +19,7 @@ class ReduceMeanToPoolPass(RewritePass):
     3. With ``keepdims`` 0, Flatten follows, which gives [N, C].
     """
 
-    name = "reduce_mean_to_pool"
+    name = "reduce-mean-to-pool"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits every ReduceMean of the main graph."""

@@ -57,8 +57,8 @@ def detector_map(
 def main() -> None:
     """Parse the command line and print one line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("model", type=Path, help="ONNX file, float or quantized")
+    parser.add_argument("--threads", type=int, default=1, help="threads of onnxruntime")
     options = parser.parse_args()
     session = open_session(options.model, options.threads)
     if len(session.get_outputs()[0].shape) == 2:

@@ -87,11 +87,13 @@ def train(recipe: Recipe, seed: int, pool: int, steps: int, batch: int) -> Mobil
 def main() -> None:
     """Parse the command line, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=MODELS / "digits_mobilenetv2.onnx")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pool", type=int, default=24000)
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument(
+        "--out", type=Path, default=MODELS / "digits_mobilenetv2.onnx", help="where to write"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
+    parser.add_argument("--pool", type=int, default=24000, help="drawn pictures")
+    parser.add_argument("--steps", type=int, default=2400, help="training steps")
+    parser.add_argument("--batch", type=int, default=64, help="pictures a step")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(MODELS / "digits_mobilenetv2.toml")

@@ -140,11 +140,13 @@ def _pick(scenes: Annotated, chosen: list[int]) -> Annotated:
 def main() -> None:
     """Parse the command line, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=MODELS / "digits_yolo.onnx")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pool", type=int, default=8000)
-    parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument(
+        "--out", type=Path, default=MODELS / "digits_yolo.onnx", help="where to write"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
+    parser.add_argument("--pool", type=int, default=8000, help="drawn pictures")
+    parser.add_argument("--steps", type=int, default=1800, help="training steps")
+    parser.add_argument("--batch", type=int, default=32, help="pictures a step")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(MODELS / "digits_yolo.toml")

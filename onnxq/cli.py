@@ -1,0 +1,267 @@
+"""The ``onnxq`` command: arguments become a configuration, errors become one line.
+
+Exit codes: 0 done; 1 a bug in onnxq; 2 something the user can mend; 3 a requirement is missed;
+130 interrupted. The report goes to standard output, all else to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxq.config import Config
+from onnxq.errors import ConfigError, OnnxqError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from onnxq.manager import Progress
+
+__all__ = ["app", "main"]
+
+_BUG, _INTERRUPTED = 1, 130
+_PIPED_WIDTH = 120
+
+_EXAMPLES = """Examples:
+
+\b
+  onnxq optimize resnet.onnx --data calibration.npz
+  onnxq optimize yolo.onnx --data images/ --preprocess yolo -o yolo.int8.onnx
+  onnxq optimize net.onnx --data images/ --preprocess imagenet --require 'agreement>=0.95'
+  onnxq optimize net.onnx --data batch.npy --report net.html --json net.json
+
+\b
+Exit codes: 0 done, 2 an error that the message tells how to mend, 3 a --require is missed
+(nothing is written), 130 interrupted, 1 a bug."""
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="OUT", help="File to write  [default: MODEL.int8.onnx]"),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Calibration samples: .npz or .npy of ready inputs (first axis = samples), a folder "
+        "of such files, or images. Without it, activations stay float.",
+    ),
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.toml",
+        help="How images become inputs. imagenet: short side, centre crop, RGB, mean and std of "
+        "ImageNet. tf: stretch, RGB, -1..1. yolo: letterbox, RGB, 0..1. caffe: short side, centre "
+        "crop, BGR, mean subtracted. raw: stretch, RGB, 0..255.",
+    ),
+]
+Samples = Annotated[int, typer.Option(metavar="N", help="Samples to use; 0 = all.")]
+Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8.")]
+Activations = Annotated[int, typer.Option(metavar="BITS", help="Bits of an activation: 8.")]
+Calibration = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help="How activation ranges are fitted: mse, minmax or percentile[:PERCENT].",
+    ),
+]
+Granularity = Annotated[
+    str, typer.Option(metavar="channel|tensor", help="One scale per output channel, or per weight.")
+]
+Target = Annotated[str, typer.Option(metavar="NAME", help="What the model will run on: cpu.")]
+Format = Annotated[str, typer.Option(metavar="NAME", help="Form of the output: qdq.")]
+KeepFloat = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Nodes that stay float, by name: 'head.*'. Repeatable."),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="METRIC>=X",
+        help="Write nothing and exit with 3 unless it holds: 'sqnr>=20' (dB, worst output), "
+        "'agreement>=0.95', 'speedup>=1', 'integer>=0.9'. Repeatable.",
+    ),
+]
+Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
+SavePlan = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the plan.")]
+Passes = Annotated[
+    str, typer.Option(metavar="A,B", help="Run these passes alone (see 'onnxq passes').")
+]
+Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
+Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
+Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
+Check = Annotated[bool, typer.Option("--check", help="Hold every pass to its contract (slower).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what every pass does; show tracebacks.")
+]
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from onnxq import __version__
+
+        print(f"onnxq {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="'onnxq optimize --help' lists all options, with examples.")
+def _onnxq(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Turns an exported ONNX model into a small, fast and proven int8 model."""
+    del version
+
+
+@app.command(epilog=_EXAMPLES)
+def optimize(
+    model: Model,
+    output: Output = Config.output,
+    data: Data = None,
+    preprocess: Preprocess = Config.preprocess,
+    samples: Samples = Config.samples,
+    weights: Weights = Config.weights,
+    activations: Activations = Config.activations,
+    calibration: Calibration = Config.calibration,
+    weight_granularity: Granularity = Config.weight_granularity,
+    target: Target = Config.target,
+    format: Format = Config.format,
+    keep_float: KeepFloat = None,
+    require: Require = None,
+    plan: Plan = Config.plan,
+    save_plan: SavePlan = Config.save_plan,
+    passes: Passes = "",
+    skip: Skip = "",
+    opset: Opset = Config.opset,
+    json: Json = Config.json,
+    report: Report = Config.report,
+    seed: Seed = Config.seed,
+    threads: Threads = Config.threads,
+    check: Check = Config.check,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Quantizes MODEL and proves what came out: size, latency, fidelity, what stayed float."""
+    # The parameters are the fields of Config by name; spelling each out again invites a slip.
+    given = dict(locals())
+    options = {name: value for name, value in given.items() if name in _FIELDS}
+    for name in ("keep_float", "require", "passes", "skip"):
+        options[name] = options[name] or ()
+    _optimize(model, data, Config.of(options), quiet=quiet, verbose=verbose)
+
+
+_FIELDS = frozenset(Config.__dataclass_fields__)
+
+
+def _optimize(model: str, data: str | None, config: Config, *, quiet: bool, verbose: bool) -> None:
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose contradict each other; give one of them")
+    if verbose:
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+        logging.getLogger("onnxq").setLevel(logging.DEBUG)
+    with _progress(quiet or verbose) as progress:
+        from onnxq.pipeline import optimize as run
+
+        result = run(model, data, config, progress)
+    if not quiet:
+        from onnxq.report.text import text_report
+
+        _console().print(text_report(result))
+
+
+@app.command()
+def passes() -> None:
+    """Lists every pass in the order in which they run: name, kind, what it does."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from onnxq.pipeline import known_passes
+
+    table = Table.grid(padding=(0, 2))
+    for name, kind, summary in known_passes():
+        table.add_row(Text(name, "bold"), Text(kind), Text(summary))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Standard output; what is no terminal gets lines wide enough for a report."""
+    from rich.console import Console
+
+    fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if fixed else _PIPED_WIDTH)
+
+
+def _progress(silent: bool) -> contextlib.AbstractContextManager[Progress | None]:
+    """Bars on standard error, or nothing where nobody would see them."""
+    if silent or not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    from onnxq.report.progress import StageBars
+
+    return StageBars(Console(stderr=True))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    Args:
+        arguments: The words after the program's name; None = the process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="onnxq", standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message()
+        return _fail(message[:1].lower() + message[1:], error.exit_code)
+    except OnnxqError as error:
+        return _fail(str(error), error.exit_code)
+    except MemoryError:
+        return _fail("not enough memory for this model; close other programs", OnnxqError.exit_code)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except Exception as error:
+        return _fail_unexpectedly(error, verbose=bool({"--verbose", "-v"} & {*words}))
+    if code == _INTERRUPTED:
+        return _fail("interrupted; nothing was written", _INTERRUPTED)
+    return code or 0
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(part.strip() for part in message.splitlines() if part.strip())
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _fail_unexpectedly(error: Exception, *, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exception(error)
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    hint = "please report it" if verbose else "run again with --verbose and report what it shows"
+    return _fail(f"this is a bug in onnxq; {hint} ({what})", _BUG)

@@ -1,0 +1,67 @@
+"""The report for programs: JSON with a stable schema.
+
+All that a clock decides is under ``timings``; the rest is the same for the same input, options and
+seed. Keys are only ever added within one ``schema`` number. An infinite signal-to-noise ratio
+(nothing differs) is written as null, since JSON has no infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxq.report.result import Fidelity, Result
+
+__all__ = ["SCHEMA", "json_report"]
+
+SCHEMA = 1
+
+
+def json_report(result: Result) -> str:
+    """Returns the report as JSON text, ending with a line break."""
+    report = {
+        "schema": SCHEMA,
+        "versions": dict(sorted(result.versions.items())),
+        "options": dict(result.options),
+        "seed": result.seed,
+        "model": {
+            "source": result.source,
+            "path": None if result.path is None else str(result.path),
+            "size_before": result.size_before,
+            "size_after": result.size_after,
+        },
+        "fidelity": _fidelity(result.fidelity),
+        "integer_share": result.integer_share,
+        "heavy_layers": [asdict(layer) for layer in result.heavy],
+        "stayed_float": [asdict(node) for node in result.stayed_float],
+        "passes": [_without_seconds(asdict(row)) for row in result.trace],
+        "notes": [
+            {"kind": n.kind.value, "pass": n.source, "where": n.where, "text": n.text}
+            for n in result.notes
+        ],
+        "warnings": list(result.warnings),
+        "timings": {
+            "latency": None if result.latency is None else asdict(result.latency),
+            "passes": [{"name": row.name, "seconds": row.seconds} for row in result.trace],
+        },
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
+    return {
+        "sqnr_db": {name: _finite(ratio) for name, ratio in fidelity.sqnr.items()},
+        "agreement": None if fidelity.agreement is None else asdict(fidelity.agreement),
+        "held_out_samples": fidelity.samples,
+    }
+
+
+def _finite(ratio: float) -> float | None:
+    return ratio if math.isfinite(ratio) else None
+
+
+def _without_seconds(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "seconds"}

@@ -1,0 +1,175 @@
+"""A result in words: the few facts and lists that every form of the report shows alike."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from onnxq.report.result import ENOUGH_SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from onnxq.report.result import Agreement, Fidelity, FloatNode, Latency, Result
+
+__all__ = ["Fact", "FloatGroup", "count_text", "db_text", "facts", "float_groups", "percent_text"]
+
+_OUTPUTS_SHOWN = 4
+_OPS_SHOWN = 4
+
+
+class Fact(NamedTuple):
+    """One line of the summary.
+
+    Attributes:
+        label: What it is about.
+        value: The number, with its unit.
+        detail: What to know about the number.
+        tone: "good", "bad" or "plain".
+    """
+
+    label: str
+    value: str
+    detail: str = ""
+    tone: str = "plain"
+
+
+class FloatGroup(NamedTuple):
+    """Nodes that stayed float for one reason.
+
+    Attributes:
+        what: The node's name, or the operators of several nodes with their numbers.
+        macs: Multiply-accumulates of one sample.
+        reason: Why.
+    """
+
+    what: str
+    macs: int
+    reason: str
+
+
+def facts(result: Result) -> list[Fact]:
+    """Returns size, latency, fidelity, agreement and integer share, one or more lines each."""
+    return [
+        _size(result),
+        _latency(result.latency),
+        *_fidelity(result.fidelity),
+        *_agreement(result.fidelity),
+        _integer(result),
+    ]
+
+
+def float_groups(nodes: Iterable[FloatNode]) -> list[FloatGroup]:
+    """Sums up what stayed float: heavy layers by name, then the others by reason.
+
+    Args:
+        nodes: In the order of the graph, which each part of the answer keeps.
+    """
+    heavy = [FloatGroup(node.node, node.macs, node.reason) for node in nodes if node.macs]
+    by_reason: dict[str, Counter[str]] = {}
+    for node in nodes:
+        if not node.macs:
+            by_reason.setdefault(node.reason, Counter())[node.op] += 1
+    return heavy + [FloatGroup(_operators(ops), 0, why) for why, ops in by_reason.items()]
+
+
+def count_text(number: float) -> str:
+    """Returns ``number`` with three digits and a decimal prefix: ``12.3 M``."""
+    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor * 0.9995:
+            return f"{_three_digits(number / factor)}{prefix}"
+    return f"{number:.0f}"
+
+
+def percent_text(share: float) -> str:
+    """Returns a share in [0, 1] as ``97.3 %``; only what is complete reads ``100 %``."""
+    percent = share * 100
+    if percent in (0, 100):
+        return f"{percent:.0f} %"
+    return f"{min(max(percent, 0.1), 99.9):.1f} %"
+
+
+def db_text(ratio: float) -> str:
+    """Returns a ratio in dB as ``31.2 dB``; an infinite one is said in words."""
+    return "identical" if ratio == math.inf else f"{ratio:.1f} dB"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.{max(0, 2 - int(math.log10(max(number, 1)) + 1e-9))}f}"
+
+
+def _size(result: Result) -> Fact:
+    before, after = result.size_before, result.size_after
+    value = f"{_bytes(before)} → {_bytes(after)}"
+    if not before or not after:
+        return Fact("size", value)
+    if after > before:
+        return Fact("size", value, f"{after / before:.2f}× as large", "bad")
+    return Fact("size", value, f"{before / after:.2f}× smaller", "good")
+
+
+def _bytes(number: int) -> str:
+    text = count_text(number)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def _latency(latency: Latency | None) -> Fact:
+    if latency is None:
+        return Fact("latency", "not measured")
+    value = f"{latency.float_ms:.3g} ms → {latency.int_ms:.3g} ms"
+    detail = f"speedup {latency.speedup:.2f} (95 %: {latency.low:.2f}–{latency.high:.2f})"
+    if not latency.slower:
+        return Fact("latency", value, detail, "good")
+    doubt = ", within what the measurement can tell" if latency.high >= 1 else ""
+    return Fact("latency", value, f"slower than float{doubt}: {detail}", "bad")
+
+
+def _fidelity(fidelity: Fidelity) -> Iterator[Fact]:
+    worst = fidelity.worst
+    if worst is None:
+        yield Fact("fidelity", "not measured", "it needs --data with at least two samples")
+        return
+    on = f"on {fidelity.samples} held-out {'sample' if fidelity.samples == 1 else 'samples'}"
+    if len(fidelity.sqnr) > _OUTPUTS_SHOWN:
+        detail = f"{worst[0]}, the worst of {len(fidelity.sqnr)} outputs; {on}"
+        yield Fact("fidelity", db_text(worst[1]), detail)
+        return
+    for name, ratio in fidelity.sqnr.items():
+        yield Fact("fidelity", db_text(ratio), f"{name}; signal to quantization noise, {on}")
+
+
+def _agreement(fidelity: Fidelity) -> Iterator[Fact]:
+    agreement = fidelity.agreement
+    if agreement is not None:
+        yield Fact("agreement", percent_text(agreement.value), _agreement_detail(agreement))
+    if fidelity.sqnr and fidelity.few:
+        yield Fact(
+            "",
+            "",
+            f"fewer than {ENOUGH_SAMPLES} held-out samples: fidelity is uncertain; give more data "
+            "and raise --samples",
+            "bad",
+        )
+
+
+def _agreement_detail(agreement: Agreement) -> str:
+    low, high = (percent_text(end) for end in (agreement.low, agreement.high))
+    return f"same top-1 as float; n = {agreement.n}, 95 % interval {low} to {high}"
+
+
+def _integer(result: Result) -> Fact:
+    value = percent_text(result.integer_share)
+    layers = sum(layer.integer for layer in result.heavy)
+    detail = "of multiply-accumulates run in integer kernels"
+    if result.heavy:
+        detail += f"; {layers} of {len(result.heavy)} heavy layers"
+    return Fact("integer", value, detail)
+
+
+def _operators(ops: Counter[str]) -> str:
+    """Spells ``Add ×3, Mul``: most frequent first, the rest as a number of nodes."""
+    shown = ops.most_common(_OPS_SHOWN)
+    words = [op if count == 1 else f"{op} ×{count}" for op, count in shown]
+    rest = ops.total() - sum(count for _, count in shown)
+    return ", ".join([*words, f"{rest} more"] if rest else words)

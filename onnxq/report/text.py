@@ -1,0 +1,71 @@
+"""The report on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from onnxq.report.summary import count_text, facts, float_groups
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from onnxq.report.result import Result
+    from onnxq.report.summary import FloatGroup
+
+__all__ = ["text_report"]
+
+_STYLES = {"good": "green", "bad": "bold red", "plain": ""}
+_GROUPS_SHOWN = 15
+
+
+def text_report(result: Result) -> RenderableType:
+    """Returns what the command shows at its end: facts, what stayed float, warnings, the file."""
+    parts: list[RenderableType] = [_facts(result)]
+    groups = float_groups(result.stayed_float)
+    if groups:
+        parts += [Text(), Text("stayed float", "bold"), _stayed_float(groups)]
+    undone = [row for row in result.trace if row.rolled_back]
+    warnings = [*result.warnings, *(f"{r.name} was rolled back: {r.rolled_back}" for r in undone)]
+    if warnings:
+        parts.append(Text())
+        parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in warnings]
+    parts += [Text(), _where(result)]
+    return Group(*parts)
+
+
+def _facts(result: Result) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    last = ""
+    for fact in facts(result):
+        style = _STYLES[fact.tone]
+        label = "" if fact.label == last else fact.label
+        table.add_row(Text(label), Text(fact.value), Text(fact.detail, style))
+        last = fact.label or last
+    return table
+
+
+def _stayed_float(groups: list[FloatGroup]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold", max_width=48)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for group in groups[:_GROUPS_SHOWN]:
+        macs = f"{count_text(group.macs)} MACs" if group.macs else ""
+        table.add_row(Text(f"  {group.what}"), Text(macs), Text(group.reason))
+    if len(groups) > _GROUPS_SHOWN:
+        more = len(groups) - _GROUPS_SHOWN
+        table.add_row(Text(f"  … and {more} more"), Text(), Text("see --report or --json"))
+    return table
+
+
+def _where(result: Result) -> Text:
+    if result.path is None:
+        return Text("nothing was written")
+    return Text.assemble(("written to ", "bold"), str(result.path), overflow="fold")

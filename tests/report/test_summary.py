@@ -1,0 +1,146 @@
+"""A result in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from onnxq.report.result import Agreement, Fidelity, FloatNode, Latency
+from onnxq.report.summary import (
+    Fact,
+    FloatGroup,
+    count_text,
+    db_text,
+    facts,
+    float_groups,
+    percent_text,
+)
+from tests.report.samples import sample_result
+
+
+def facts_on(label: str, **changes: object) -> list[Fact]:
+    return [fact for fact in facts(sample_result(**changes)) if fact.label == label]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (12_345, "12.3 k"),
+        (999_999, "1.00 M"),
+        (123_456_789, "123 M"),
+        (4_100_000_000, "4.10 G"),
+    ],
+)
+def test_counts_have_three_digits(number: int, text: str) -> None:
+    assert count_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (1, "100 %"), (0.9731, "97.3 %"), (0.99999, "99.9 %"), (0.00001, "0.1 %")],
+)
+def test_only_what_is_complete_reads_hundred_percent(share: float, text: str) -> None:
+    assert percent_text(share) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(31.24, "31.2 dB"), (-0.5, "-0.5 dB"), (math.inf, "identical")]
+)
+def test_ratios_are_in_decibels(ratio: float, text: str) -> None:
+    assert db_text(ratio) == text
+
+
+def test_size_says_how_much_smaller() -> None:
+    assert facts_on("size") == [Fact("size", "2.71 MB → 840 kB", "3.23× smaller", "good")]
+
+
+def test_a_larger_model_is_bad() -> None:
+    assert facts_on("size", size_after=2 * 2_710_000)[0].tone == "bad"
+
+
+def test_a_faster_model_is_good() -> None:
+    fact = facts_on("latency")[0]
+
+    assert fact.value == "5.31 ms → 3.02 ms"
+    assert (fact.detail, fact.tone) == ("speedup 1.76 (95 %: 1.71–1.80)", "good")
+
+
+def test_a_slower_model_is_bad_and_said_so() -> None:
+    fact = facts_on("latency", latency=Latency(1.0, 1.2, 0.83, 0.80, 0.86))[0]
+
+    assert fact.tone == "bad"
+    assert fact.detail.startswith("slower than float: speedup 0.83")
+
+
+def test_a_slowdown_in_doubt_says_so() -> None:
+    fact = facts_on("latency", latency=Latency(1.0, 1.02, 0.98, 0.93, 1.03))[0]
+
+    assert fact.tone == "bad"
+    assert "within what the measurement can tell" in fact.detail
+
+
+def test_latency_may_be_missing() -> None:
+    assert facts_on("latency", latency=None) == [Fact("latency", "not measured")]
+
+
+def test_every_output_has_its_fidelity() -> None:
+    found = facts_on("fidelity")
+
+    assert [(f.value, f.detail.partition(";")[0]) for f in found] == [
+        ("31.2 dB", "logits"),
+        ("40.0 dB", "boxes"),
+    ]
+    assert "64 held-out samples" in found[0].detail
+
+
+def test_of_many_outputs_only_the_worst_is_shown() -> None:
+    many = Fidelity({f"out{i}": 20.0 + i for i in range(9)}, samples=200)
+    found = facts_on("fidelity", fidelity=many)
+
+    assert len(found) == 1
+    assert found[0].value == "20.0 dB"
+    assert found[0].detail.startswith("out0, the worst of 9 outputs")
+
+
+def test_agreement_is_shown_with_n_and_interval() -> None:
+    fact = facts_on("agreement")[0]
+
+    assert fact.value == "98.4 %"
+    assert fact.detail == "same top-1 as float; n = 64, 95 % interval 91.7 % to 99.7 %"
+
+
+@pytest.mark.parametrize(("samples", "said"), [(99, True), (100, False)])
+def test_few_samples_are_said(samples: int, said: bool) -> None:
+    fidelity = Fidelity({"y": 30.0}, Agreement.of(samples, samples), samples)
+    details = [fact.detail for fact in facts(sample_result(fidelity=fidelity))]
+
+    assert any("fewer than 100 held-out samples" in detail for detail in details) is said
+
+
+def test_fidelity_without_data_is_not_measured() -> None:
+    assert facts_on("fidelity", fidelity=Fidelity())[0].value == "not measured"
+    assert not facts_on("agreement", fidelity=Fidelity())
+
+
+def test_integer_share_counts_layers() -> None:
+    fact = facts_on("integer")[0]
+
+    assert fact.value == "97.3 %"
+    assert fact.detail.endswith("1 of 2 heavy layers")
+
+
+def test_heavy_nodes_stand_alone_and_others_by_reason() -> None:
+    assert float_groups(sample_result().stayed_float) == [
+        FloatGroup("stem", 12_345_678, "its range collapses"),
+        FloatGroup("Add ×2, Mul", 0, "output tail"),
+    ]
+
+
+def test_many_operators_end_in_a_number() -> None:
+    nodes = [FloatNode(f"n{i}", f"Op{i}", 0, "why") for i in range(6)]
+
+    assert float_groups(nodes)[0].what == "Op0, Op1, Op2, Op3, 2 more"

@@ -1,0 +1,74 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnxq.runtime.kernels import integer_share, kernel_times
+
+FLOAT = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[1, 4, 8, 8] x) => (float[1, 6] y)
+{
+    w1 = ConstantOfShape <value = float[1] {0.1}> (s1)
+    c = Conv <pads = [1, 1, 1, 1]> (x, w1)
+    p = GlobalAveragePool (c)
+    f = Flatten (p)
+    w2 = ConstantOfShape <value = float[1] {0.1}> (s2)
+    y = Gemm (f, w2)
+}
+"""
+SHAPES = "<int64[4] s1 = {8, 4, 3, 3}, int64[2] s2 = {8, 6}>"
+QDQ = """
+<ir_version: 10, opset_import: ["" : 21]>
+g (float[1, 4, 8, 8] x) => (float[1, 8, 8, 8] y)
+<float s = {0.02}, uint8 z = {128}, float ws = {0.01}, int8 wz = {0}, int64[4] shape = {8, 4, 3, 3}>
+{
+    xq = QuantizeLinear (x, s, z)
+    xd = DequantizeLinear (xq, s, z)
+    wq = ConstantOfShape <value = int8[1] {3}> (shape)
+    w = DequantizeLinear (wq, ws, wz)
+    c = Conv <pads = [1, 1, 1, 1]> (xd, w)
+    cq = QuantizeLinear (c, s, z)
+    y = DequantizeLinear (cq, s, z)
+}
+"""
+FEEDS = {"x": np.ones((1, 4, 8, 8), np.float32)}
+
+
+def float_model() -> ir.Model:
+    return ir.from_onnx_text(FLOAT.replace("y)\n{", f"y)\n{SHAPES}\n{{"))
+
+
+def test_macs_of_float_kernels_are_counted() -> None:
+    found = integer_share(float_model(), FEEDS)
+    assert [node.macs for node in found.nodes] == [8 * 8 * 8 * 4 * 9, 8 * 6]
+    assert (found.share, found.integer_macs) == (0.0, 0)
+
+
+def test_an_integer_convolution_is_seen_as_one() -> None:
+    found = integer_share(ir.from_onnx_text(QDQ), FEEDS)
+    assert [node.op for node in found.nodes] == ["QLinearConv"]
+    assert found.share == 1.0
+    assert found.integer_macs == 8 * 8 * 8 * 4 * 9
+
+
+def test_a_convolution_without_q_behind_it_is_float() -> None:
+    text = QDQ.replace("cq = QuantizeLinear (c, s, z)", "y = Neg (c)").replace(
+        "y = DequantizeLinear (cq, s, z)", ""
+    )
+    assert integer_share(ir.from_onnx_text(text), FEEDS).share == 0.0
+
+
+def test_a_model_without_heavy_nodes_has_share_zero() -> None:
+    model = ir.from_onnx_text(
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[N] x) => (float[N] y) { y = Exp (x) }'
+    )
+    found = integer_share(model, {"x": np.ones(3, np.float32)})
+    assert (found.nodes, found.share) == ((), 0.0)
+
+
+@pytest.mark.parametrize("runs", [2, 5])
+def test_kernel_times_list_every_kernel_once(runs: int) -> None:
+    times = kernel_times(float_model(), FEEDS, runs=runs)
+    assert "Gemm" in {kernel.op for kernel in times}
+    assert len({kernel.name for kernel in times}) == len(times)
+    assert all(kernel.microseconds >= 0 for kernel in times)

@@ -1,0 +1,126 @@
+"""A configuration is valid from its construction on, or says in one line why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from onnxq.config import CalibrationMethod, Config, Requirement
+from onnxq.errors import ConfigError
+
+
+def test_the_defaults_are_valid() -> None:
+    config = Config()
+
+    assert (config.samples, config.weights, config.activations) == (64, 8, 8)
+    assert (config.target, config.format, config.opset) == ("cpu", "qdq", 21)
+    assert config.calibration_method == CalibrationMethod("mse")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("samples", -1, "1 or more, or 0 for all"),
+        ("samples", 1.5, "1 or more, or 0 for all"),
+        ("samples", True, "1 or more, or 0 for all"),
+        ("weights", 4, "give 8"),
+        ("activations", 16, "give 8"),
+        ("calibration", "kl", "choose mse, minmax or percentile"),
+        ("calibration", "mse:2", "choose mse, minmax or percentile"),
+        ("calibration", "percentile:50", "PERCENT above 50 and up to 100"),
+        ("calibration", "percentile:x", "PERCENT above 50 and up to 100"),
+        ("weight_granularity", "row", "choose channel or tensor"),
+        ("target", "", "give a name"),
+        ("format", "qoperator", "choose qdq"),
+        ("keep_float", 3, "give a text or a list"),
+        ("keep_float", [""], "give a name"),
+        ("require", "sqnr<20", "METRIC one of sqnr, agreement, speedup, integer"),
+        ("require", "loss>=1", "METRIC one of sqnr, agreement, speedup, integer"),
+        ("require", "sqnr>=high", "'high' is no number"),
+        ("require", "sqnr>=nan", "'nan' is no number"),
+        ("require", "agreement>=95", "give 0 to 1"),
+        ("output", "", "give a file name"),
+        ("opset", 20, "give 21 to 25"),
+        ("opset", 26, "give 21 to 25"),
+        ("seed", -1, "0 or more"),
+        ("threads", -1, "0 for one per core"),
+        ("check", "yes", "True or False"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_what_is_allowed(
+    name: str, value: object, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.of({name: value})
+
+    message = str(caught.value)
+    assert allowed in message
+    assert "--" + name.replace("_", "-") in message
+    assert "\n" not in message
+
+
+def test_loose_values_become_the_fields_own_types() -> None:
+    config = Config.of(
+        {
+            "output": "out.onnx",
+            "keep_float": "head.*",
+            "require": ["sqnr>=20", " integer >= 0.9 "],
+            "passes": "a, b,a",
+            "skip": ["c", "d,e"],
+        }
+    )
+
+    assert config.output == Path("out.onnx")
+    assert config.keep_float == ("head.*",)
+    assert config.require == (Requirement("sqnr", 20), Requirement("integer", 0.9))
+    assert config.passes == ("a", "b")
+    assert config.skip == ("c", "d", "e")
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("minmax", CalibrationMethod("minmax")),
+        ("mse", CalibrationMethod("mse")),
+        ("percentile", CalibrationMethod("percentile", 99.99)),
+        ("percentile:99.9", CalibrationMethod("percentile", 99.9)),
+        ("percentile:100", CalibrationMethod("percentile", 100)),
+    ],
+)
+def test_calibration_is_taken_apart(text: str, parsed: CalibrationMethod) -> None:
+    assert Config(calibration=text).calibration_method == parsed
+
+
+@pytest.mark.parametrize(
+    ("value", "met"),
+    [(20.0, True), (21.0, True), (19.99, False), (None, False), (float("nan"), False)],
+)
+def test_a_requirement_is_met_from_its_bound_on(value: float | None, met: bool) -> None:
+    assert Requirement.parse("sqnr>=20").met(value) is met
+
+
+def test_a_requirement_reads_as_it_was_written() -> None:
+    assert str(Requirement.parse("agreement>=0.95")) == "agreement>=0.95"
+
+
+def test_an_unknown_option_gets_the_name_that_was_meant() -> None:
+    with pytest.raises(ConfigError, match="no option 'sample'; did you mean samples"):
+        Config.of({"sample": 3})
+
+
+def test_an_option_like_no_other_gets_the_list() -> None:
+    with pytest.raises(ConfigError, match="there are output, preprocess, samples"):
+        Config.of({"zzz": 3})
+
+
+def test_two_outputs_must_not_be_one_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--json and --report both write"):
+        Config(json=tmp_path / "a", report=tmp_path / "." / "a")
+
+
+def test_options_as_plain_types_go_through_json_and_back() -> None:
+    config = Config.of({"output": "o.onnx", "require": "sqnr>=20", "keep_float": ("a", "b")})
+
+    assert Config.of(json.loads(json.dumps(config.to_dict()))) == config
