@@ -189,7 +189,7 @@ def _optimize(model: str, data: str | None, config: Config, *, quiet: bool, verb
     if not quiet:
         from onnxq.report.text import text_report
 
-        _console().print(text_report(result))
+        _console().print(text_report(result), crop=False)
 
 
 @app.command()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "CalibrationMethod", "Config", "Requirement"]
 
 
-
 def usable_cores() -> int:
     """Returns the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)

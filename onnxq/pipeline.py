@@ -207,9 +207,7 @@ def _rewrite(original: ir.Model, manager: PassManager, config: Config) -> ir.Mod
     return model
 
 
-def _context(
-    model: ir.Model, target: Target, samples: _Samples, config: Config
-) -> PlanContext:
+def _context(model: ir.Model, target: Target, samples: _Samples, config: Config) -> PlanContext:
     shapes: dict[str, tuple[int, ...]] = {}
     for feed in samples.probes():
         names = [str(out.name) for node in model.graph for out in node.outputs]
@@ -292,7 +290,9 @@ def _result(  # noqa: PLR0913 - everything comes together here
     total = sum(layer.macs for layer in proof.heavy)
     integer = sum(layer.macs for layer in proof.heavy if layer.integer)
     stayed = [
-        FloatNode(str(n.name), n.op_type, macs(n, context.shapes) or 0, plan.float_nodes[str(n.name)])
+        FloatNode(
+            str(n.name), n.op_type, macs(n, context.shapes) or 0, plan.float_nodes[str(n.name)]
+        )
         for n in context.model.graph
         if str(n.name) in plan.float_nodes
     ]

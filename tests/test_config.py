@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,15 @@ def test_an_unknown_option_gets_the_name_that_was_meant() -> None:
 def test_an_option_like_no_other_gets_the_list() -> None:
     with pytest.raises(ConfigError, match="there are output, preprocess, samples"):
         Config.of({"zzz": 3})
+
+
+@pytest.mark.parametrize("threads", [1, 7])
+def test_asked_for_threads_are_taken(threads: int) -> None:
+    assert Config(threads=threads).cores == threads
+
+
+def test_no_number_of_threads_means_what_the_machine_has() -> None:
+    assert 1 <= Config().cores <= (os.cpu_count() or 1)
 
 
 def test_two_outputs_must_not_be_one_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -12,10 +13,24 @@ from onnxq.report.html_report import html_report
 from onnxq.report.json_report import json_report
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onnxq.config import Config
     from onnxq.report.result import Result
 
-__all__ = ["write_reports"]
+__all__ = ["check_reports", "write_reports"]
+
+
+def check_reports(config: Config) -> None:
+    """Finds out early whether the reports can be written, leaving no trace.
+
+    Raises:
+        OutputError: One cannot.
+    """
+    for path in (config.json, config.report):
+        if path is not None:
+            with _pending(path):
+                pass
 
 
 def write_reports(result: Result, config: Config) -> None:
@@ -31,15 +46,20 @@ def write_reports(result: Result, config: Config) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes to a temporary file beside the target, then renames it."""
+    with _pending(path) as (pending, target):
+        pending.write_bytes(text.encode("utf-8", "backslashreplace"))
+        pending.replace(target)
+
+
+@contextlib.contextmanager
+def _pending(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yields a name for a temporary file on the target's file system, and the target."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OutputError(f"{path}: is not a regular file; name another one for the report")
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".onnxq-") as folder:
-            pending = Path(folder) / target.name
-            pending.write_bytes(text.encode("utf-8", "backslashreplace"))
-            pending.replace(target)
+            yield Path(folder) / target.name, target
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(

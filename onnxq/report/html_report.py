@@ -46,13 +46,11 @@ def _cell(text: str, kind: str = "") -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of ready cells."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    """A table of ready cells; it needs no head row if no column has a name."""
+    names = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    head = f"<thead><tr>{names}</tr></thead>\n" if any(heads) else ""
     body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
+    return f'<div class="scroll"><table>\n{head}<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
 def _section(title: str, content: str) -> str:

@@ -1,8 +1,8 @@
 """The report for programs: JSON with a stable schema.
 
 All that a clock decides is under ``timings``; the rest is the same for the same input, options and
-seed. Keys are only ever added within one ``schema`` number. An infinite signal-to-noise ratio
-(nothing differs) is written as null, since JSON has no infinity.
+seed. Keys are only ever added within one ``schema`` number. JSON has no infinity: a ratio without
+noise is written as 999 dB, one without signal as -999 dB, and one that is no number as null.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "json_report"]
 
 SCHEMA = 1
+_ENDLESS = 999.0
 
 
 def json_report(result: Result) -> str:
@@ -53,14 +54,14 @@ def json_report(result: Result) -> str:
 
 def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
     return {
-        "sqnr_db": {name: _finite(ratio) for name, ratio in fidelity.sqnr.items()},
+        "sqnr_db": {name: _decibels(ratio) for name, ratio in fidelity.sqnr.items()},
         "agreement": None if fidelity.agreement is None else asdict(fidelity.agreement),
         "held_out_samples": fidelity.samples,
     }
 
 
-def _finite(ratio: float) -> float | None:
-    return ratio if math.isfinite(ratio) else None
+def _decibels(ratio: float) -> float | None:
+    return None if math.isnan(ratio) else min(max(ratio, -_ENDLESS), _ENDLESS)
 
 
 def _without_seconds(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -105,8 +106,15 @@ class Fidelity:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """Name and dB of the output with the least ratio; None if nothing was measured."""
-        return min(self.sqnr.items(), key=lambda item: item[1], default=None)
+        """Name and dB of the output with the least ratio; None if nothing was measured.
+
+        No ratio is worse than one that is not a number.
+        """
+        return min(
+            self.sqnr.items(),
+            key=lambda item: (not math.isnan(item[1]), item[1]),
+            default=None,
+        )
 
     @property
     def few(self) -> bool:

@@ -26,7 +26,7 @@ class Fact(NamedTuple):
         label: What it is about.
         value: The number, with its unit.
         detail: What to know about the number.
-        tone: "good", "bad" or "plain".
+        tone: "good", "bad", "doubt" or "plain".
     """
 
     label: str
@@ -91,8 +91,12 @@ def percent_text(share: float) -> str:
 
 
 def db_text(ratio: float) -> str:
-    """Returns a ratio in dB as ``31.2 dB``; an infinite one is said in words."""
-    return "identical" if ratio == math.inf else f"{ratio:.1f} dB"
+    """Returns a ratio in dB as ``31.2 dB``; what is no finite number is said in words."""
+    if math.isnan(ratio):
+        return "not a number"
+    if math.isinf(ratio):
+        return "identical" if ratio > 0 else "no signal"
+    return f"{ratio:.1f} dB"
 
 
 def _three_digits(number: float) -> str:
@@ -149,7 +153,7 @@ def _agreement(fidelity: Fidelity) -> Iterator[Fact]:
             "",
             f"fewer than {ENOUGH_SAMPLES} held-out samples: fidelity is uncertain; give more data "
             "and raise --samples",
-            "bad",
+            "doubt",
         )
 
 

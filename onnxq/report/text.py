@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["text_report"]
 
-_STYLES = {"good": "green", "bad": "bold red", "plain": ""}
+_STYLES = {"good": "green", "bad": "bold red", "doubt": "yellow", "plain": ""}
 _GROUPS_SHOWN = 15
 
 
@@ -28,11 +28,9 @@ def text_report(result: Result) -> RenderableType:
     groups = float_groups(result.stayed_float)
     if groups:
         parts += [Text(), Text("stayed float", "bold"), _stayed_float(groups)]
-    undone = [row for row in result.trace if row.rolled_back]
-    warnings = [*result.warnings, *(f"{r.name} was rolled back: {r.rolled_back}" for r in undone)]
-    if warnings:
+    if result.warnings:
         parts.append(Text())
-        parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in warnings]
+        parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in result.warnings]
     parts += [Text(), _where(result)]
     return Group(*parts)
 
@@ -68,4 +66,6 @@ def _stayed_float(groups: list[FloatGroup]) -> Table:
 def _where(result: Result) -> Text:
     if result.path is None:
         return Text("nothing was written")
-    return Text.assemble(("written to ", "bold"), str(result.path), overflow="fold")
+    # A path that is broken over lines cannot be copied.
+    path = str(result.path)
+    return Text.assemble(("written to ", "bold"), path, no_wrap=True, overflow="ignore")

@@ -103,6 +103,7 @@ class LowerToQdq(LoweringPass):
             for node in nodes
             if len(node.inputs) > 1 and self._planned(node, _WEIGHT_POSITION) is not None
         }
+        self._pools_codes = {str(node.name) for node in nodes if self._planned(node, 0) is not None}
         for node in nodes:
             # in this order: each step looks inputs up by the names that the plan knows
             self._lower_bias(editor, node)
@@ -322,7 +323,8 @@ class LowerToQdq(LoweringPass):
             written = replace(
                 plan, spec=replace(plan.spec, granularity=PerTensor()), params=_common(plan.params)
             )
-        codes = self._codes(editor, value, written, before=None)
+        source = self._shielded_pool(editor, value)
+        codes = self._codes(editor, source, written, before=None)
         inside = _axis(plan) is not None and any(self._reads_codes(user) for user, _ in uses)
         read = written if inside else plan
         reals = editor.dequantize(codes, _affine(read), stem=name, after=codes.producer())
@@ -333,6 +335,21 @@ class LowerToQdq(LoweringPass):
             reals.name = name
             outputs = editor.graph.outputs
             outputs[list(outputs).index(value)] = reals
+
+    def _shielded_pool(self, editor: GraphEditor, value: ir.Value) -> ir.Value:
+        """Rule 4 for a float MaxPool: onnxruntime would pool codes instead, in a slow layout."""
+        pool = value.producer()
+        if pool is None or pool.op_type != "MaxPool" or str(pool.name) in self._pools_codes:
+            return value
+        lowest = editor.constant("lowest", np.asarray(_LOWEST))
+        return editor.node(
+            "Max",
+            [value, lowest],
+            stem=f"{value.name}_pooled",
+            dtype=ir.DataType.FLOAT,
+            shape=value.shape,
+            after=pool,
+        )
 
     def _lower_hard_swish(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 5; a HardSwish on other scales stays the float operator between DQ and Q."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
-from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+from onnxq.passes.plan.share_params import ShareParams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,7 @@ def fitting_passes(
     method = config.calibration_method
     name = "lp" if method.name == "mse" else method.name
     passes: list[PlanPass] = [
+        ShareParams(),
         FitActivations(method=name, percent=method.percent),
         FitWeights(),
         CorrectBias(lower),

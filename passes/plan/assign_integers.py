@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.graph.roles import attribute, conv_kind, is_activation, reaches
 from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.obstacles import data_positions, obstacle
 from onnxq.plan.partition import Crossing, Pairing, Sides, integer_nodes
@@ -51,7 +52,7 @@ class AssignIntegers(PlanPass):
     keep_float: tuple[str, ...] = ()
     forced_float: Mapping[str, str] = field(default_factory=dict)
     per_channel: bool = True
-    preference: float = 0.1
+    preference: float = 0.2
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the specs of all values that integer nodes touch."""
@@ -126,17 +127,6 @@ class AssignIntegers(PlanPass):
                 axis = PerAxis(weight_axis(node)) if self.per_channel else PerTensor()
                 values[str(weight.name)] = ValuePlan(QuantSpec(target.weight, True, axis))
         return values, merge_groups(groups)
-
-
-def merge_groups(groups: list[frozenset[str]]) -> list[frozenset[str]]:
-    """Returns the groups with those that share a member united, in order of first appearance."""
-    merged: list[set[str]] = []
-    for group in groups:
-        touching = [g for g in merged if g & group]
-        union = set(group).union(*touching)
-        merged = [g for g in merged if not g & group]
-        merged.append(union)
-    return [frozenset(group) for group in merged]
 
 
 def _harmless_in_tail(node: ir.Node, target: Target) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.rewrite.flatten_shape import FlattenShapePass
 from onnxq.passes.rewrite.fold_affine import FoldAffinePass
 from onnxq.passes.rewrite.fold_affine_into_batchnorm import FoldAffineIntoBatchnormPass
 from onnxq.passes.rewrite.fold_batchnorm import FoldBatchnormPass
 from onnxq.passes.rewrite.fold_pad import FoldPadPass
+from onnxq.passes.rewrite.global_pool import GlobalPoolPass
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
@@ -34,6 +36,7 @@ def float_rewrites(
             told by BatchNormalization.
     """
     return [
+        FlattenShapePass(),
         RecognizeLayernormPass(),
         RecognizeActivationsPass(),
         FoldAffineIntoBatchnormPass(prior),
@@ -41,4 +44,5 @@ def float_rewrites(
         FoldAffinePass(prior),
         FoldPadPass(),
         ReduceMeanToPoolPass(),
+        GlobalPoolPass(),
     ]

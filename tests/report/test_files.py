@@ -9,7 +9,7 @@ import pytest
 
 from onnxq.config import Config
 from onnxq.errors import OutputError
-from onnxq.report.files import write_reports
+from onnxq.report.files import check_reports, write_reports
 from tests.report.samples import sample_result
 
 
@@ -27,6 +27,17 @@ def test_nothing_is_written_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_reports(sample_result(), Config())
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_leaves_no_trace(tmp_path: Path) -> None:
+    check_reports(Config(json=tmp_path / "r.json", report=tmp_path / "r.html"))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_finds_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No such file"):
+        check_reports(Config(report=tmp_path / "missing" / "r.html"))
 
 
 def test_an_old_report_is_replaced(tmp_path: Path) -> None:

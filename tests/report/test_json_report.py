@@ -72,10 +72,11 @@ def test_equal_results_give_equal_bytes() -> None:
     assert json_report(sample_result()) == json_report(sample_result())
 
 
-def test_an_infinite_ratio_is_null() -> None:
-    report = json.loads(json_report(sample_result(fidelity=Fidelity({"y": math.inf}))))
+def test_ratios_that_json_cannot_say_have_stand_ins() -> None:
+    ratios = {"same": math.inf, "silent": -math.inf, "broken": math.nan}
+    report = json.loads(json_report(sample_result(fidelity=Fidelity(ratios))))
 
-    assert report["fidelity"]["sqnr_db"] == {"y": None}
+    assert report["fidelity"]["sqnr_db"] == {"same": 999, "silent": -999, "broken": None}
 
 
 def test_what_was_not_measured_is_null() -> None:

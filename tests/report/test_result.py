@@ -18,6 +18,15 @@ def test_worst_output_is_the_one_with_the_least_ratio() -> None:
     assert Fidelity({"a": 30.0, "b": 12.5, "c": math.inf}).worst == ("b", 12.5)
 
 
+@pytest.mark.parametrize("names", ["abc", "bca", "cab"])
+def test_an_output_that_is_not_a_number_is_the_worst(names: str) -> None:
+    ratios = {"a": 30.0, "b": math.nan, "c": -math.inf}
+    worst = Fidelity({name: ratios[name] for name in names}).worst
+
+    assert worst is not None
+    assert worst[0] == "b"
+
+
 def test_nothing_measured_has_no_worst_output() -> None:
     assert Fidelity().worst is None
 

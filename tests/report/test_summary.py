@@ -48,7 +48,14 @@ def test_only_what_is_complete_reads_hundred_percent(share: float, text: str) ->
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(31.24, "31.2 dB"), (-0.5, "-0.5 dB"), (math.inf, "identical")]
+    ("ratio", "text"),
+    [
+        (31.24, "31.2 dB"),
+        (-0.5, "-0.5 dB"),
+        (math.inf, "identical"),
+        (-math.inf, "no signal"),
+        (math.nan, "not a number"),
+    ],
 )
 def test_ratios_are_in_decibels(ratio: float, text: str) -> None:
     assert db_text(ratio) == text

@@ -50,7 +50,7 @@ def main() -> None:
     """Parse the command line and write the sets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=MODELS, help="where to write")
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pictures")
     options = parser.parse_args()
     train, test = load_source("train"), load_source("test")
     write_classifier_sets(options.out / "digits_mobilenetv2", train, test, options.seed)

@@ -1,0 +1,159 @@
+"""One planned value as a JSON object, and back.
+
+float32 numbers are written with as few digits as bring the same float32 back; codes are deflated
+and written in base 64.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxq.errors import PlanError
+from onnxq.plan.quant_plan import ValuePlan
+from onnxq.plan.spec import (
+    Granularity,
+    IntType,
+    PerAxis,
+    PerBlock,
+    PerTensor,
+    QParams,
+    QuantSpec,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from onnxq.plan.plan_entry import Entry
+
+__all__ = ["float32_list", "read_value", "value_object"]
+
+_PARAMS = ("zero_point", "method", "p", "error")
+_STORAGE = ("int8", "uint8", "int16", "uint16", "int32")
+
+
+def value_object(plan: ValuePlan) -> dict[str, Any]:
+    """Returns what stands in a plan file for one value."""
+    entry: dict[str, Any] = {
+        "dtype": str(plan.spec.dtype),
+        "symmetric": plan.spec.symmetric,
+        "granularity": _granularity_object(plan.spec.granularity),
+    }
+    if (params := plan.params) is not None:
+        zeros = params.zero_point
+        alike = zeros.size > 0 and bool((zeros == zeros.flat[0]).all())
+        entry["scale"] = float32_list(params.scale)
+        entry["zero_point"] = int(zeros.flat[0]) if alike else zeros.tolist()
+        entry["method"] = params.method
+        for key, number in (("p", params.p), ("error", params.error)):
+            if number is not None:
+                entry[key] = float(number) if math.isfinite(number) else str(float(number))
+    if plan.codes is not None:
+        entry["codes"] = _codes_object(plan.codes)
+    return entry
+
+
+def read_value(entry: Entry) -> ValuePlan:
+    """Returns what :func:`value_object` described; raises PlanError on anything malformed."""
+    parts = entry.members(
+        ("dtype", "symmetric", "granularity"), ("scale", *_PARAMS, "codes")
+    )
+    try:
+        dtype = IntType.parse(parts["dtype"].text())
+    except PlanError as error:
+        parts["dtype"].fail(str(error).removeprefix(f"{entry.file}: {parts['dtype'].where}: "))
+    spec = QuantSpec(dtype, parts["symmetric"].flag(), _read_granularity(parts["granularity"]))
+    codes = _read_codes(parts["codes"]) if "codes" in parts else None
+    return ValuePlan(spec, _read_params(entry, parts, spec.granularity), codes)
+
+
+def float32_list(array: npt.NDArray[np.float32]) -> Any:  # noqa: ANN401 - number or nested lists
+    """Returns a number or nested lists of the shortest decimals that give ``array`` back."""
+    return _shortest(array[()]) if array.ndim == 0 else [float32_list(part) for part in array]
+
+
+def _shortest(number: np.float32) -> float:
+    short = float(str(number))
+    # a decimal is read as float64 first, and rounding twice may end elsewhere
+    return short if np.float32(short) == number else float(number)
+
+
+def _granularity_object(granularity: Granularity) -> str | dict[str, int]:
+    if isinstance(granularity, PerAxis):
+        return {"axis": granularity.axis}
+    if isinstance(granularity, PerBlock):
+        return {"axis": granularity.axis, "block": granularity.size}
+    return "tensor"
+
+
+def _read_granularity(entry: Entry) -> Granularity:
+    if entry.data == "tensor":
+        return PerTensor()
+    if not isinstance(entry.data, dict):
+        entry.fail('must be "tensor", {"axis": 0} or {"axis": 0, "block": 32}')
+    parts = entry.members(("axis",), ("block",))
+    axis = parts["axis"].integer(least=0)
+    return PerBlock(axis, parts["block"].integer(least=1)) if "block" in parts else PerAxis(axis)
+
+
+def _read_params(
+    entry: Entry, parts: dict[str, Entry], granularity: Granularity
+) -> QParams | None:
+    if "scale" not in parts:
+        for key in _PARAMS:
+            if key in parts:
+                entry.fail(f"has '{key}' but no 'scale'; add the scale or remove '{key}'")
+        return None
+    if "zero_point" not in parts:
+        entry.fail("has a scale but no 'zero_point'; add it (0 for symmetric types)")
+    scale, zeros = parts["scale"].floats(), parts["zero_point"].integers()
+    if not (scale > 0).all():
+        parts["scale"].fail(f"must be positive in float32, not {scale.min():g}")
+    rank = 0 if isinstance(granularity, PerTensor) else 1 if isinstance(granularity, PerAxis) else 0
+    if scale.ndim != rank and not (isinstance(granularity, PerBlock) and scale.ndim):
+        wanted = {0: "one number", 1: "a list of numbers"}[rank]
+        wanted = "nested lists of the value's rank" if isinstance(granularity, PerBlock) else wanted
+        parts["scale"].fail(f"must be {wanted} for this granularity; change one of the two")
+    if zeros.shape not in ((), scale.shape):
+        parts["zero_point"].fail(
+            f"has shape {list(zeros.shape)} beside a scale of shape {list(scale.shape)}; "
+            "give one number for all, or as many as there are scales"
+        )
+    numbers = {key: parts[key].number() for key in ("p", "error") if key in parts}
+    method = parts["method"].text() if "method" in parts else ""
+    return QParams(scale, np.broadcast_to(zeros, scale.shape), method, **numbers)
+
+
+def _codes_object(codes: npt.NDArray[np.int32]) -> dict[str, Any]:
+    low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
+    fits = (np.iinfo(name).min <= low and high <= np.iinfo(name).max for name in _STORAGE)
+    storage = next(name for name, fit in zip(_STORAGE, fits, strict=True) if fit)
+    data = codes.astype(np.dtype(storage).newbyteorder("<")).tobytes()
+    text = base64.b64encode(zlib.compress(data, 9)).decode("ascii")
+    return {"shape": list(codes.shape), "dtype": storage, "data": text}
+
+
+def _read_codes(entry: Entry) -> npt.NDArray[np.int32]:
+    parts = entry.members(("shape", "dtype", "data"))
+    if (storage := parts["dtype"].text()) not in _STORAGE:
+        parts["dtype"].fail(f"must be one of {', '.join(_STORAGE)}, not '{storage}'")
+    shape = [part.integer(least=0) for part in parts["shape"].elements()]
+    dtype = np.dtype(storage).newbyteorder("<")
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        packed = base64.b64decode(parts["data"].text(), validate=True)
+        # one byte more than wanted is enough to see that there are too many
+        data = zlib.decompressobj().decompress(packed, size + 1)
+    except (binascii.Error, ValueError, zlib.error):
+        parts["data"].fail("is damaged; remove 'codes' to round the weight anew")
+    if len(data) != size:
+        parts["data"].fail(
+            f"holds {'more' if len(data) > size else 'less'} than the {math.prod(shape)} codes of "
+            f"shape {shape}; correct the shape, or remove 'codes' to round the weight anew"
+        )
+    return np.frombuffer(data, dtype).astype(np.int32).reshape(shape)
