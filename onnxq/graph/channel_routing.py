@@ -43,21 +43,20 @@ class Routing(NamedTuple):
     Attributes:
         routes: Routed value → what its node takes from that node's inputs.
         nodes: The routing nodes.
-        real: The routed values that are real, in the graph's order.
+        real: Routed value that is real → its number, in the graph's order.
         shuffles: The shuffles among the nodes.
     """
 
     routes: Mapping[ir.Value, _Route]
     nodes: frozenset[ir.Node]
-    real: tuple[ir.Value, ...]
+    real: Mapping[ir.Value, int]
     shuffles: tuple[Shuffle, ...]
 
     def channels(self, value: ir.Value) -> tuple[Channel, ...]:
         """Returns where the channels of a routed value come from: channels that exist."""
-        real = set(self.real)
 
         def expand(channel: Channel) -> Channel:
-            while channel.value in self.routes and channel.value not in real:
+            while channel.value in self.routes and channel.value not in self.real:
                 channel = self.routes[channel.value].channels[channel.index]
             return channel
 
@@ -103,8 +102,9 @@ def read_routing(graph: ir.Graph, kept: Collection[ir.Node] = ()) -> Routing:
                 nodes.add(node)
                 routes.update((value, _Route(taken, None)) for value, taken in found.items())
     needed = {value for node in graph if node not in nodes for value in read_values(node)}
-    real = tuple(value for value in routes if value in needed or is_graph_output(value))
-    return Routing(routes, frozenset(nodes), real, tuple(shuffles))
+    real = [value for value in routes if value in needed or is_graph_output(value)]
+    numbered = {value: number for number, value in enumerate(real)}
+    return Routing(routes, frozenset(nodes), numbered, tuple(shuffles))
 
 
 def _read(node: ir.Node) -> dict[ir.Value, tuple[Channel, ...]] | None:

@@ -34,7 +34,8 @@ class Entry:
 
     def fail(self, text: str) -> NoReturn:
         """Raises PlanError with file, place and ``text``."""
-        raise PlanError(f"{self.file}: {self.where}: {text}" if self.where else self.file + text)
+        place = f"{self.file}: {self.where}" if self.where else self.file
+        raise PlanError(f"{place}: {text}")
 
     def member(self, key: str) -> Entry:
         """Returns what stands under a key of this object."""

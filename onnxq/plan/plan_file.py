@@ -116,7 +116,10 @@ def _layout(document: Mapping[str, Any]) -> str:
     sections = []
     for name, content in document.items():
         if isinstance(content, dict):
-            lines, brackets = [f"{_dump(key)}: {_dump(part)}" for key, part in content.items()], "{}"
+            lines, brackets = (
+                [f"{_dump(key)}: {_dump(part)}" for key, part in content.items()],
+                "{}",
+            )
         elif isinstance(content, list):
             lines, brackets = [_dump(part) for part in content], "[]"
         else:
@@ -178,8 +181,8 @@ def _read_groups(section: Entry) -> tuple[frozenset[str], ...]:
     groups = []
     for entry in section.elements():
         names = [part.text() for part in entry.elements()]
-        if len(set(names)) < max(2, len(names)):
-            entry.fail("must hold the names of two values or more, each once")
+        if len(set(names)) < max(1, len(names)):
+            entry.fail("must hold names of values, each once")
         groups.append(frozenset(names))
     return tuple(groups)
 

@@ -60,13 +60,12 @@ def value_object(plan: ValuePlan) -> dict[str, Any]:
 
 def read_value(entry: Entry) -> ValuePlan:
     """Returns what :func:`value_object` described; raises PlanError on anything malformed."""
-    parts = entry.members(
-        ("dtype", "symmetric", "granularity"), ("scale", *_PARAMS, "codes")
-    )
+    parts = entry.members(("dtype", "symmetric", "granularity"), ("scale", *_PARAMS, "codes"))
+    name = parts["dtype"].text()
     try:
-        dtype = IntType.parse(parts["dtype"].text())
+        dtype = IntType.parse(name)
     except PlanError as error:
-        parts["dtype"].fail(str(error).removeprefix(f"{entry.file}: {parts['dtype'].where}: "))
+        parts["dtype"].fail(str(error))
     spec = QuantSpec(dtype, parts["symmetric"].flag(), _read_granularity(parts["granularity"]))
     codes = _read_codes(parts["codes"]) if "codes" in parts else None
     return ValuePlan(spec, _read_params(entry, parts, spec.granularity), codes)
@@ -74,7 +73,9 @@ def read_value(entry: Entry) -> ValuePlan:
 
 def float32_list(array: npt.NDArray[np.float32]) -> Any:  # noqa: ANN401 - number or nested lists
     """Returns a number or nested lists of the shortest decimals that give ``array`` back."""
-    return _shortest(array[()]) if array.ndim == 0 else [float32_list(part) for part in array]
+    if array.ndim:
+        return [float32_list(np.asarray(part)) for part in array]
+    return _shortest(np.float32(array))
 
 
 def _shortest(number: np.float32) -> float:
@@ -101,9 +102,7 @@ def _read_granularity(entry: Entry) -> Granularity:
     return PerBlock(axis, parts["block"].integer(least=1)) if "block" in parts else PerAxis(axis)
 
 
-def _read_params(
-    entry: Entry, parts: dict[str, Entry], granularity: Granularity
-) -> QParams | None:
+def _read_params(entry: Entry, parts: dict[str, Entry], granularity: Granularity) -> QParams | None:
     if "scale" not in parts:
         for key in _PARAMS:
             if key in parts:
@@ -114,11 +113,7 @@ def _read_params(
     scale, zeros = parts["scale"].floats(), parts["zero_point"].integers()
     if not (scale > 0).all():
         parts["scale"].fail(f"must be positive in float32, not {scale.min():g}")
-    rank = 0 if isinstance(granularity, PerTensor) else 1 if isinstance(granularity, PerAxis) else 0
-    if scale.ndim != rank and not (isinstance(granularity, PerBlock) and scale.ndim):
-        wanted = {0: "one number", 1: "a list of numbers"}[rank]
-        wanted = "nested lists of the value's rank" if isinstance(granularity, PerBlock) else wanted
-        parts["scale"].fail(f"must be {wanted} for this granularity; change one of the two")
+    _check_rank(parts["scale"], scale.ndim, granularity)
     if zeros.shape not in ((), scale.shape):
         parts["zero_point"].fail(
             f"has shape {list(zeros.shape)} beside a scale of shape {list(scale.shape)}; "
@@ -127,6 +122,17 @@ def _read_params(
     numbers = {key: parts[key].number() for key in ("p", "error") if key in parts}
     method = parts["method"].text() if "method" in parts else ""
     return QParams(scale, np.broadcast_to(zeros, scale.shape), method, **numbers)
+
+
+def _check_rank(entry: Entry, rank: int, granularity: Granularity) -> None:
+    if isinstance(granularity, PerTensor):
+        fits, wanted = rank == 0, "one number"
+    elif isinstance(granularity, PerAxis):
+        fits, wanted = rank == 1, "a list of numbers"
+    else:
+        fits, wanted = rank > granularity.axis, "lists nested as deep as the value's rank"
+    if not fits:
+        entry.fail(f"must be {wanted} for this granularity; change one of the two")
 
 
 def _codes_object(codes: npt.NDArray[np.int32]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxq.report.result import Agreement, Fidelity, HeavyLayer, Latency
 from onnxq.runtime.benchmark import interleaved_latency
+from onnxq.runtime.compare import SqnrSum
 from onnxq.runtime.kernels import integer_share
 from onnxq.runtime.session import make_session
 
@@ -23,24 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["fidelity", "heavy_layers", "latency"]
 
 _BUDGET_S = 0.6
-
-
-class _Noise:
-    """Sums of signal and noise of one output."""
-
-    def __init__(self) -> None:
-        self.signal = self.noise = 0.0
-
-    def add(self, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
-        reference = wanted.astype(np.float64)
-        self.signal += float(np.square(reference).sum())
-        self.noise += float(np.square(reference - found).sum())
-
-    @property
-    def decibels(self) -> float:
-        if not self.noise:
-            return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
 
 
 def _is_scores(output: npt.NDArray[Any]) -> bool:
@@ -70,7 +53,7 @@ def fidelity(
     """
     first = make_session(real, threads=threads)
     second = make_session(quantized, threads=threads)
-    noises: dict[str, _Noise] = {}
+    noises: dict[str, SqnrSum] = {}
     samples = equal = answers = 0
     for feed in feeds:
         wanted, found = first.run(feed), second.run(feed)
@@ -78,7 +61,7 @@ def fidelity(
         for name, array in wanted.items():
             same_form = isinstance(array, np.ndarray) and array.shape == found[name].shape
             if same_form and array.dtype.kind == "f":
-                noises.setdefault(name, _Noise()).add(array, found[name])
+                noises.setdefault(name, SqnrSum()).add(array, found[name])
         scores = next(iter(wanted.values()))
         if len(wanted) == 1 and isinstance(scores, np.ndarray) and _is_scores(scores):
             tops = [a.reshape(a.shape[0], -1).argmax(axis=1) for a in (scores, *found.values())]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxq.passes.lower.weight_only import LowerWeightsOnly
-
 from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.lower.weight_only import LowerWeightsOnly
 
 if TYPE_CHECKING:
     from onnxq.passbase import LoweringPass

@@ -145,17 +145,17 @@ class LowerToQdq(LoweringPass):
         if node.op_type == "MatMul":
             self._lower_added_bias(editor, node, x, w)
             return
-        if node.op_type not in _BIASED or x is None or w is None:
+        channels = self._channel_params(node)
+        if node.op_type not in _BIASED or w is None or (x is None and channels is None):
             return
         bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
         values = _constant_of(bias)
         shift = self.plan.bias_shift.get(str(node.name))
         if bias is not None and values is None:
             return
-        if values is None and shift is None and self._channel_params(node) is None:
+        if values is None and shift is None and channels is None:
             return
         total = np.asarray((0 if values is None else values) + (0 if shift is None else shift))
-        channels = self._channel_params(node)
         if channels is not None:
             common = _common(channels)
             factor = float(common.scale) / channels.scale
@@ -167,9 +167,11 @@ class LowerToQdq(LoweringPass):
         stem = str(bias.name) if bias is not None else f"{node.name}_bias"
         if bias is None:
             node.resize_inputs(_BIAS_POSITION + 1)
-        node.replace_input_with(
-            _BIAS_POSITION, self._integer_bias(editor, stem, total.reshape(-1), x, w)
-        )
+        if x is None:
+            replacement = editor.constant(f"{stem}_scaled", np.asarray(total, np.float32))
+        else:
+            replacement = self._integer_bias(editor, stem, total.reshape(-1), x, w)
+        node.replace_input_with(_BIAS_POSITION, replacement)
 
     def _channel_params(self, node: ir.Node) -> QParams | None:
         """Rule 7: the params per channel of what ``node`` writes, None if it writes with one."""

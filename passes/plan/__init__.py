@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
-
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.share_params import ShareParams
+from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+from onnxq.plan.quant_plan import QuantPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import onnx_ir as ir
 
     from onnxq.config import Config
-    from onnxq.passbase import PlanPass
-    from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.passbase import PlanContext, PlanPass
 
 __all__ = ["deciding_passes", "fitting_passes"]
 
 
-def deciding_passes(config: Config, *, with_data: bool) -> list[PlanPass]:
-    """Returns the passes that decide what runs on integers; they need no statistics."""
+def deciding_passes(
+    config: Config, *, with_data: bool, forced_float: Mapping[str, str] | None = None
+) -> list[PlanPass]:
+    """Returns the passes that decide what runs on integers; they need no statistics.
+
+    Args:
+        config: The options.
+        with_data: Whether activations can be quantized.
+        forced_float: Node name → reason, for nodes that stay float whatever they cost.
+    """
     if not with_data:
         return [QuantizeWeightsOnly(keep_float=config.keep_float)]
     per_channel = config.weight_granularity == "channel"
-    return [AssignIntegers(keep_float=config.keep_float, per_channel=per_channel)]
+    return [AssignIntegers(config.keep_float, forced_float or {}, per_channel)]
 
 
 def fitting_passes(
@@ -41,6 +49,14 @@ def fitting_passes(
         config: The options.
         lower: Makes the quantized model of a plan, for passes that measure it.
     """
+
+    def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
+        plan = QuantPlan()
+        deciding = deciding_passes(config, with_data=True, forced_float=forced)
+        for revision in (*deciding, *(p for p in passes if p.name != KeepSignal.name)):
+            plan = revision.revise(context, plan)
+        return plan
+
     method = config.calibration_method
     name = "lp" if method.name == "mse" else method.name
     passes: list[PlanPass] = [
@@ -48,5 +64,7 @@ def fitting_passes(
         FitActivations(method=name, percent=method.percent),
         FitWeights(),
         CorrectBias(lower),
+        KeepSignal(lower, replan),
     ]
-    return [p for p in passes if p.name not in config.skip]
+    passes = [p for p in passes if p.name not in config.skip]
+    return passes

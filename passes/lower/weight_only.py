@@ -1,0 +1,224 @@
+"""Lowering of plans that quantize weights alone; activations stay float.
+
+A weight reaches its node in one of two forms. Both are the same function; they differ in what
+onnxruntime makes of them (measured on 1.32, x86-64 with and without VNNI):
+
+1. ``Cast(codes) · scale``, which onnxruntime folds into a float weight as it loads the model: small
+   file, float speed. For everything but
+2. ``DequantizeLinear`` in front of a matrix product of one row with a large weight, which becomes
+   MatMulNBits: the weight stays small in memory too, and reading it is what takes the time there
+   (1.1 to 2 times as fast from 2¹⁶ elements on; with more rows, without VNNI, it is slower). It
+   needs a Gemm with alpha = beta = 1 and nothing transposed, so transposed weights are stored the
+   other way round, and a DequantizeLinear that nothing else reads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.errors import PlanError
+from onnxq.graph.qdq import Affine, GraphEditor
+from onnxq.graph.query import shape_of, weight_of
+from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
+from onnxq.passbase import LoweringPass
+from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
+from onnxq.plan.spec import PerAxis, PerBlock
+from onnxq.plan.weight_codes import weight_codes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["LowerWeightsOnly"]
+
+_WEIGHT_POSITION = 1
+_BIAS_POSITION = 2
+_BIASED = ("Conv", "ConvTranspose", "Gemm")
+_LEAST_PRODUCT = 1 << 16
+
+
+def _axis(plan: ValuePlan) -> int | None:
+    granularity = plan.spec.granularity
+    return granularity.axis if isinstance(granularity, PerAxis) else None
+
+
+class LowerWeightsOnly(LoweringPass):
+    """Makes a model whose planned weights are stored as integers; see the module's rules."""
+
+    name = "lower-weights-only"
+
+    def __init__(self, plan: QuantPlan) -> None:
+        super().__init__(plan)
+        self._codes: dict[tuple[str, int, bool], ir.Value] = {}
+        self._folded: dict[tuple[str, int], ir.Value] = {}
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Returns a new model; ``model`` stays as it is.
+
+        Raises:
+            PlanError: The plan quantizes more than weights, or weights by blocks.
+        """
+        model = model.clone()
+        self._refuse(model.graph)
+        self._codes.clear()
+        self._folded.clear()
+        editor = GraphEditor(model.graph)
+        for node in list(model.graph):
+            for position, value in enumerate(node.inputs):
+                weight = weight_of(value)
+                if value is None or weight is None:
+                    continue
+                plan = self.plan.of(str(value.name), Use(str(node.name), position))
+                if plan is not None:
+                    self._lower_weight(editor, node, position, plan)
+            self._lower_shift(editor, node)
+        _drop_unused_initializers(model.graph)
+        return ir.passes.PassResult(model, modified=True)
+
+    def _refuse(self, graph: ir.Graph) -> None:
+        uses = ((node, use) for node in graph for use in range(len(node.inputs)))
+        coded = [n.inputs[i] for n, i in uses if Use(str(n.name), i) in self.plan.uses]
+        values = [*graph.inputs, *(out for node in graph for out in node.outputs), *coded]
+        for value in values:
+            if value is None or is_constant(value):
+                continue
+            if str(value.name) in self.plan.values or value in coded:
+                raise PlanError(
+                    f"the plan quantizes '{value.name}', which is no weight; give the data that "
+                    "it was made with, or a plan of weights alone"
+                )
+        for name, plan in self.plan.values.items():
+            if isinstance(plan.spec.granularity, PerBlock):
+                raise PlanError(
+                    f"the plan quantizes weight '{name}' by blocks, which this form does not "
+                    'store; use "tensor" or {"axis": …}'
+                )
+
+    def _lower_weight(
+        self, editor: GraphEditor, node: ir.Node, position: int, plan: ValuePlan
+    ) -> None:
+        value = node.inputs[position]
+        assert value is not None
+        if position == _WEIGHT_POSITION and _is_thin_product(node, plan):
+            reals = self._dequantized(editor, node, value, plan)
+        else:
+            reals = self._folded_weight(editor, node, value, plan)
+        node.replace_input_with(position, reals)
+
+    def _stored(
+        self, editor: GraphEditor, value: ir.Value, plan: ValuePlan, *, transposed: bool
+    ) -> ir.Value:
+        """Returns the codes as a constant, one for all nodes that read them alike."""
+        key = (str(value.name), id(plan), transposed)
+        if key not in self._codes:
+            weight = weight_of(value)
+            assert weight is not None
+            codes = weight_codes(np.asarray(weight, np.float32), plan)
+            codes = codes.T if transposed else codes
+            self._codes[key] = editor.constant(f"{value.name}_codes", codes)
+        return self._codes[key]
+
+    def _dequantized(
+        self, editor: GraphEditor, node: ir.Node, value: ir.Value, plan: ValuePlan
+    ) -> ir.Value:
+        """Rule 2."""
+        assert plan.params is not None
+        transposed = bool(attribute(node, "transB", 0))
+        codes = self._stored(editor, value, plan, transposed=transposed)
+        axis = _axis(plan)
+        if transposed:
+            node.attributes.pop("transB")
+            axis = None if axis is None else 1 - axis
+        affine = Affine(plan.params.scale, _zero_point(plan), axis)
+        return editor.dequantize(codes, affine, stem=str(value.name), before=node)
+
+    def _folded_weight(
+        self, editor: GraphEditor, node: ir.Node, value: ir.Value, plan: ValuePlan
+    ) -> ir.Value:
+        """Rule 1."""
+        assert plan.params is not None
+        key = (str(value.name), id(plan))
+        if key in self._folded:
+            return self._folded[key]
+        name, params = str(value.name), plan.params
+        reals = self._stored(editor, value, plan, transposed=False)
+        steps: list[tuple[str, npt.NDArray[np.float32] | None]] = [("Cast", None)]
+        if _zero_point(plan) is not None:
+            steps.append(("Sub", params.zero_point.astype(np.float32)))
+        steps.append(("Mul", params.scale))
+        for op_type, operand in steps:
+            inputs: list[ir.Value | None] = [reals]
+            if operand is not None:
+                stem = f"{name}_{'scale' if op_type == 'Mul' else 'zero_point'}"
+                inputs.append(editor.constant(stem, _along(operand, plan, value)))
+            reals = editor.node(
+                op_type,
+                inputs,
+                stem=f"{name}_{'dequantized' if op_type == 'Mul' else op_type.lower()}",
+                dtype=ir.DataType.FLOAT,
+                shape=value.shape,
+                attributes={"to": int(ir.DataType.FLOAT)} if op_type == "Cast" else None,
+                before=node,
+            )
+        self._folded[key] = reals
+        return reals
+
+    def _lower_shift(self, editor: GraphEditor, node: ir.Node) -> None:
+        """Adds the plan's bias shift to the bias."""
+        shift = self.plan.bias_shift.get(str(node.name))
+        if shift is None or node.op_type not in _BIASED:
+            return
+        bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
+        values = weight_of(bias)
+        if bias is not None and values is None:
+            return
+        total = np.asarray(shift if values is None else values + shift, np.float32)
+        node.resize_inputs(_BIAS_POSITION + 1)
+        stem = f"{node.name}_bias" if bias is None else f"{bias.name}_shifted"
+        node.replace_input_with(_BIAS_POSITION, editor.constant(stem, total))
+
+
+def _zero_point(plan: ValuePlan) -> npt.NDArray[np.integer] | None:
+    """Returns the zero points in the codes' type, None where all are 0."""
+    assert plan.params is not None
+    zeros = plan.params.zero_point
+    return zeros.astype(plan.spec.dtype.storage) if zeros.any() else None
+
+
+def _along(
+    params: npt.NDArray[np.float32], plan: ValuePlan, value: ir.Value
+) -> npt.NDArray[np.float32]:
+    """Returns params [n] in the shape that broadcasts along the plan's axis."""
+    axis = _axis(plan)
+    assert value.shape is not None
+    if axis is None:
+        return params
+    return params.reshape([-1 if i == axis else 1 for i in range(len(value.shape))])
+
+
+def _is_thin_product(node: ir.Node, plan: ValuePlan) -> bool:
+    """Rule 2's conditions; an unknown first dimension is a batch of one."""
+    if node.op_type == "Gemm":
+        plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0
+        bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
+        flat = bias is None or (bias.shape is not None and len(bias.shape) == 1)
+        if not (plain and flat and not attribute(node, "transA", 0)):
+            return False
+    elif node.op_type != "MatMul":
+        return False
+    weight, shape = node.inputs[_WEIGHT_POSITION], shape_of(node.outputs[0])
+    assert weight is not None
+    dims = shape_of(weight)
+    if shape is None or dims is None or len(dims) != 2 or _axis(plan) != weight_channel_axis(node):
+        return False
+    rows = [1 if i == 0 and dim is None else dim for i, dim in enumerate(shape[:-1])]
+    return all(dim == 1 for dim in rows) and math.prod(d or 0 for d in dims) >= _LEAST_PRODUCT
+
+
+def _drop_unused_initializers(graph: ir.Graph) -> None:
+    for name, value in list(graph.initializers.items()):
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del graph.initializers[name]

@@ -1,0 +1,141 @@
+"""Keeps float the few places where the signal drowns in quantization noise.
+
+One scale for channels of very different size leaves the small ones with few codes. The signal of a
+value, in dB, is the mean over its channels of
+
+    10 · log10(E[x_c²] / (scale² / 12))        at least 0 per channel
+
+1. Nothing happens where the worst output keeps :attr:`KeepSignal.enough` dB on the samples: a part
+   left float costs speed.
+2. Otherwise the values of least signal are left float one after the other, and the outputs measured
+   each time. The fewest that bring :data:`_WORTH` of what all together bring are chosen.
+3. Their producers and consumers are then planned anew as float nodes, so that the border is drawn
+   at its cheapest place. If that gains less than one dB at the outputs, all stays as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxq.graph.roles import is_activation
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.obstacles import data_positions
+from onnxq.plan.spec import PerTensor
+from onnxq.runtime.compare import output_sqnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import onnx_ir as ir
+
+    from onnxq.plan.quant_plan import QuantPlan
+
+__all__ = ["KeepSignal"]
+
+_WEAK = 30.0
+_STEPS = 8
+_WORTH = 0.75
+_LEAST_GAIN = 1.0
+
+
+@dataclass(frozen=True)
+class KeepSignal(PlanPass):
+    """Finds values whose channels one scale does not serve, and keeps their surroundings float.
+
+    Attributes:
+        lower: Makes the quantized model of a plan.
+        replan: Makes a whole plan in which the named nodes stay float, for the reasons given.
+        enough: SQNR of the worst output, in dB, with which there is nothing to do.
+        samples: How many calibration samples to measure on.
+    """
+
+    name = "keep-signal"
+
+    lower: Callable[[ir.Model, QuantPlan], ir.Model]
+    replan: Callable[[PlanContext, Mapping[str, str]], QuantPlan]
+    enough: float = 20.0
+    samples: int = 8
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan``, or the plan with the chosen places float if that is better."""
+        before = self._measure(context, plan)
+        if before >= self.enough:
+            return plan
+        weak = _weak_values(context, plan)
+        chosen = self._fewest(context, plan, weak, before)
+        if not chosen:
+            return plan
+        forced = _touching(context, plan, chosen)
+        revised = self.replan(context, forced)
+        after = self._measure(context, revised)
+        if after < before + _LEAST_GAIN:
+            text = f"{len(forced)} nodes in float would bring {after - before:.1f} dB"
+            return plan.with_notes([Note(NoteKind.REFUSED, self.name, chosen[0], text)])
+        text = f"{len(forced)} nodes in float: worst output {before:.1f} → {after:.1f} dB"
+        return revised.with_notes([Note(NoteKind.FIRED, self.name, chosen[0], text)])
+
+    def _measure(self, context: PlanContext, plan: QuantPlan) -> float:
+        quantized = self.lower(context.model, plan)
+        feeds = context.samples(self.samples)
+        return min(
+            output_sqnr(context.model, quantized, feeds, threads=context.threads).values(),
+            default=math.inf,
+        )
+
+    def _fewest(
+        self, context: PlanContext, plan: QuantPlan, weak: list[str], before: float
+    ) -> list[str]:
+        """Rule 2."""
+        gains = [
+            self._measure(context, plan.without(weak[: number + 1])) - before
+            for number in range(min(len(weak), _STEPS))
+        ]
+        if max(gains, default=0.0) < _LEAST_GAIN:
+            return []
+        enough = next(i for i, gain in enumerate(gains) if gain >= _WORTH * max(gains))
+        return weak[: enough + 1]
+
+
+def _weak_values(context: PlanContext, plan: QuantPlan) -> list[str]:
+    """Returns the names of the values of little signal, the least first."""
+    stats = context.stats
+    assert stats is not None, "the pipeline measures signals only where there is data"
+    found = []
+    for name, planned in plan.values.items():
+        channels = stats[name].channels if name in stats else None
+        params = planned.params
+        if channels is None or params is None:
+            continue
+        if not isinstance(planned.spec.granularity, PerTensor):
+            continue
+        noise = float(params.scale) ** 2 / 12
+        ratio = np.maximum(channels.second_moment / noise, 1.0)
+        signal = float((10 * np.log10(ratio)).mean())
+        if signal < _WEAK:
+            found.append((signal, name))
+    return [name for _, name in sorted(found)]
+
+
+def _touching(context: PlanContext, plan: QuantPlan, names: list[str]) -> dict[str, str]:
+    """Rule 3: the integer nodes that write or read one of ``names``, with their reason."""
+    wanted = set(names)
+    forced: dict[str, str] = {}
+    reason = "the signal would drown in quantization noise: channels of very different size"
+    for node in context.model.graph:
+        rule = context.target.ops.get(node.op_type)
+        if rule is None or str(node.name) in plan.float_nodes:
+            continue
+        inputs = [node.inputs[position] for position in data_positions(node, rule)]
+        touched = [value for value in (*inputs, *node.outputs) if is_activation(value)]
+        if not any(value is not None and str(value.name) in wanted for value in touched):
+            continue
+        forced[str(node.name)] = reason
+        source = node.inputs[0].producer() if node.inputs[0] is not None else None
+        if node.op_type in ("Relu", "Clip") and source is not None:
+            forced[str(source.name)] = reason
+    return forced
