@@ -120,7 +120,8 @@ class _Reader:
 
     def read(self, node: ir.Node) -> None:
         """Enters what ``node`` asks of the order of what it reads and computes."""
-        reason = f"{node.op_type} '{node.name or node.outputs[0].name}' goes by the place"
+        name = node.name or node.outputs[0].name
+        reason = f"{node.op_type} '{name}' needs its channels in their order"
         understood = False
         if is_op(node, "Conv", "ConvTranspose"):
             understood = self._read_convolution(node)
@@ -220,7 +221,7 @@ def _resizes_no_channels(node: ir.Node) -> bool:
     if shape is None or "keep_aspect_ratio_policy" in attributes:
         return False
     mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    axes = list(node.attributes.get_ints("axes", None) or range(len(shape)))
+    axes = list(node.attributes.get_ints("axes", ()) or range(len(shape)))
     axes = [axis % len(shape) for axis in axes]
     if mode == "tf_crop_and_resize" or 1 not in axes:
         return mode != "tf_crop_and_resize"

@@ -15,6 +15,7 @@ the orders.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import networkx as nx
@@ -128,7 +129,7 @@ def _segments(
             parts = segments.get(classes[value]) or _runs(taken[value])
             for channel, part in zip(taken[value], parts, strict=True):
                 if classes[channel.value] is item:
-                    tokens[channel.index].append((number, part))
+                    tokens[channel.number].append((number, part))
         known: dict[Tokens, int] = {}
         segments[item] = [known.setdefault(tuple(token), len(known)) for token in tokens]
     return segments
@@ -137,8 +138,8 @@ def _segments(
 def _runs(channels: Sequence[Channel]) -> list[int]:
     """Numbers the runs of channels that follow each other in their value."""
     numbers = [0]
-    for before, channel in zip(channels, channels[1:], strict=False):
-        follows = channel == (before.value, before.index + 1)
+    for before, channel in pairwise(channels):
+        follows = channel == (before.value, before.number + 1)
         numbers.append(numbers[-1] + (not follows))
     return numbers
 

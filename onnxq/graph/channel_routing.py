@@ -27,7 +27,7 @@ class Channel(NamedTuple):
     """One channel of a value, counted in the order that the float model gives it."""
 
     value: ir.Value
-    index: int
+    number: int
 
 
 class _Route(NamedTuple):
@@ -57,7 +57,7 @@ class Routing(NamedTuple):
 
         def expand(channel: Channel) -> Channel:
             while channel.value in self.routes and channel.value not in self.real:
-                channel = self.routes[channel.value].channels[channel.index]
+                channel = self.routes[channel.value].channels[channel.number]
             return channel
 
         return tuple(expand(channel) for channel in self.routes[value].channels)

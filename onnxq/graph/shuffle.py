@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shuffle", "shuffle_at"]
 
-_LARGEST = 1 << 25
+_LARGEST = 1 << 23
 _LONGEST = 6
 
 
@@ -92,7 +92,7 @@ class _Walk:
         users = list(dict.fromkeys(user for user, position in value.uses() if position == 0))
         if is_graph_output(value) or not users or any(p for _, p in value.uses()):
             return False
-        return all([self.follow(user, moved, depth - 1) for user in users])
+        return all(self.follow(user, moved, depth - 1) for user in users)
 
     def _channels(self, array: Indices) -> tuple[int, ...] | None:
         start = self.start
@@ -118,7 +118,7 @@ def _keeps_batch(node: ir.Node, moved: Indices) -> bool:
 
 def _reshape(node: ir.Node, array: Indices) -> Indices | None:
     target = weight_of(node.inputs[1])
-    if target is None or node.attributes.get_int("allowzero", 0):
+    if target is None or node.attributes.get_int("allowzero", 0) == 1:
         return None
     if any(dim == 0 and axis >= array.ndim for axis, dim in enumerate(target)):
         return None
@@ -129,7 +129,7 @@ def _reshape(node: ir.Node, array: Indices) -> Indices | None:
 
 
 def _transpose(node: ir.Node, array: Indices) -> Indices:
-    return array.transpose(node.attributes.get_ints("perm", None))
+    return array.transpose(node.attributes.get_ints("perm", ()) or None)
 
 
 def _gather(node: ir.Node, array: Indices) -> Indices | None:

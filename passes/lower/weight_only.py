@@ -7,9 +7,11 @@ onnxruntime makes of them (measured on 1.32, x86-64 with and without VNNI):
    file, float speed. For everything but
 2. ``DequantizeLinear`` in front of a matrix product of one row with a large weight, which becomes
    MatMulNBits: the weight stays small in memory too, and reading it is what takes the time there
-   (1.1 to 2 times as fast from 2¹⁶ elements on; with more rows, without VNNI, it is slower). It
-   needs a Gemm with alpha = beta = 1 and nothing transposed, so transposed weights are stored the
-   other way round, and a DequantizeLinear that nothing else reads.
+   (1.1 to 2 times as fast from 2¹⁶ elements on; with more rows, without VNNI, it is slower). The
+   kernel rounds the input to 8 bits by blocks of its own, which adds an error as large as the
+   weight's. It needs a Gemm with alpha = beta = 1, a bias of one number per channel and nothing
+   transposed, so transposed weights are stored the other way round, and a DequantizeLinear that
+   nothing else reads.
 """
 
 from __future__ import annotations
@@ -201,21 +203,25 @@ def _along(
 
 def _is_thin_product(node: ir.Node, plan: ValuePlan) -> bool:
     """Rule 2's conditions; an unknown first dimension is a batch of one."""
-    if node.op_type == "Gemm":
-        plain = attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0
-        bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
-        flat = bias is None or (bias.shape is not None and len(bias.shape) == 1)
-        if not (plain and flat and not attribute(node, "transA", 0)):
-            return False
-    elif node.op_type != "MatMul":
+    if node.op_type not in ("MatMul", "Gemm"):
         return False
-    weight, shape = node.inputs[_WEIGHT_POSITION], shape_of(node.outputs[0])
-    assert weight is not None
-    dims = shape_of(weight)
-    if shape is None or dims is None or len(dims) != 2 or _axis(plan) != weight_channel_axis(node):
+    dims, shape = shape_of(node.inputs[_WEIGHT_POSITION]), shape_of(node.outputs[0])
+    axis = weight_channel_axis(node)
+    if dims is None or shape is None or len(dims) != 2 or _axis(plan) != axis:
+        return False
+    if node.op_type == "Gemm" and not _is_plain_gemm(node, channels=dims[axis]):
         return False
     rows = [1 if i == 0 and dim is None else dim for i, dim in enumerate(shape[:-1])]
     return all(dim == 1 for dim in rows) and math.prod(d or 0 for d in dims) >= _LEAST_PRODUCT
+
+
+def _is_plain_gemm(node: ir.Node, channels: int | None) -> bool:
+    """Whether a Gemm is a product plus, if anything, one number per output channel."""
+    wanted = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+    if any(attribute(node, name, number) != number for name, number in wanted.items()):
+        return False
+    bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
+    return bias is None or shape_of(bias) == (channels,)
 
 
 def _drop_unused_initializers(graph: ir.Graph) -> None:

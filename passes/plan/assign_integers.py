@@ -52,7 +52,7 @@ class AssignIntegers(PlanPass):
     keep_float: tuple[str, ...] = ()
     forced_float: Mapping[str, str] = field(default_factory=dict)
     per_channel: bool = True
-    preference: float = 0.2
+    preference: float = 0.15
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the specs of all values that integer nodes touch."""

@@ -45,7 +45,7 @@ class CorrectBias(PlanPass):
     name = "correct-bias"
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
-    samples: int = 16
+    samples: int = 8
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the bias shifts; runs both models once over the samples."""

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UnshuffleChannelsPass"]
 
-_CHANNELS_PER_PIECE = 2
+_FEW_PIECES = 16
+_CHANNELS_PER_PIECE = 8
 
 
 class UnshuffleChannelsPass(RewritePass):
@@ -57,8 +58,8 @@ class UnshuffleChannelsPass(RewritePass):
     2. Values that work channel by channel share one order. It stays where something goes by the
        place of a channel: an input or output of the graph, a grouped convolution, a weight that is
        shared, an operator that is not known to work channel by channel.
-    3. A shuffle stays if what is read behind it would come in too many pieces: on average fewer
-       than two channels in one.
+    3. A shuffle stays if what is read behind it would come in too many pieces: each of one channel,
+       or more than sixteen with fewer than eight channels on average.
     4. Numbers are only moved. Sums over channels are taken in another order.
 
     Args:
@@ -96,8 +97,11 @@ class UnshuffleChannelsPass(RewritePass):
                 assert weight is not None
                 replace_weight(node, position, weight.take(order, axis))
             self._move_prior(item, order)
+        most = max(len(layout.pieces[value]) for value in layout.moved)
         for shuffle in routing.shuffles:
-            self.fired(shuffle.node, "replaced by an order of channels that needs no shuffle")
+            self.fired(
+                shuffle.node, f"left out; its readers join {most} ranges of channels or fewer"
+            )
         nodes = [node for node in graph if node in routing.nodes]
         joiner = _Joiner(layout)
         for value in layout.moved:
@@ -123,8 +127,8 @@ def _give_up(
     """Rule 3: names the shuffles that have to stay, or the values whose order has to; if any."""
     found = False
     for value in layout.moved:
-        pieces = layout.pieces[value]
-        if len(pieces) * _CHANNELS_PER_PIECE <= classes[value].size:
+        pieces, size = layout.pieces[value], classes[value].size
+        if len(pieces) <= min(size - 1, max(_FEW_PIECES, size // _CHANNELS_PER_PIECE)):
             continue
         found = True
         involved = [value, *dict.fromkeys(piece.value for piece in pieces)]

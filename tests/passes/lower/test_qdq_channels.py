@@ -104,7 +104,7 @@ def test_an_exit_writes_each_channel_with_its_own_params(
     assert codes.max() <= 1.001
     assert (codes > 0.5).mean() < 0.02
     assert_runs_alike(made, [{"x": x}], {"y": max(SCALES)})
-    assert len(np.unique(wanted)) > 100
+    assert len(np.unique(wanted)) > 50
     ops = optimized_ops(made)
     assert ops["QLinearConv"] == 1
     assert ops["Conv"] + ops["FusedConv"] + ops["Relu"] == 0
