@@ -153,10 +153,13 @@ def _read_codes(entry: Entry) -> npt.NDArray[np.int32]:
     size = math.prod(shape) * dtype.itemsize
     try:
         packed = base64.b64decode(parts["data"].text(), validate=True)
+        inflate = zlib.decompressobj()
         # one byte more than wanted is enough to see that there are too many
-        data = zlib.decompressobj().decompress(packed, size + 1)
+        data = inflate.decompress(packed, size + 1)
     except (binascii.Error, ValueError, zlib.error):
         parts["data"].fail("is damaged; remove 'codes' to round the weight anew")
+    if len(data) <= size and not inflate.eof:
+        parts["data"].fail("is cut short; remove 'codes' to round the weight anew")
     if len(data) != size:
         parts["data"].fail(
             f"holds {'more' if len(data) > size else 'less'} than the {math.prod(shape)} codes of "

@@ -13,13 +13,13 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
    integer kernels are slower than float ones and inexact.
 5. HardSwish on codes with scale 3/k is Clip(q, z - k, z + k) · q, which stays on integers.
 6. Types narrower than 8 bits are stored in 8 with an integer Clip behind QuantizeLinear.
-7. A value with one scale s_c per channel costs nothing where a convolution writes it: integer
-   kernels write with one scale s, so the weight's scales and the bias take the channel's over,
+7. A value with one scale s_c per channel is written with one scale s (``onnxq.plan.channels``): the
+   weight's scales and the bias take the channels' over, the weight's codes stay,
 
        QuantizeLinear(y · s / s_c + (z_c - z) · s; s, z)  =  QuantizeLinear(y; s_c, z_c)
 
-   Float readers get a DequantizeLinear with s_c and z_c. Depthwise convolutions, which have one
-   weight scale per channel, multiply it by s_c / s; there all z_c equal z. Weight codes stay.
+   Float readers get a DequantizeLinear with s_c and z_c, convolutions one with s and z: the plan
+   of their weight is made for that.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.qdq import Affine, GraphEditor
-from onnxq.numerics.affine import quantize
 from onnxq.passbase import LoweringPass
+from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
+from onnxq.plan.weight_codes import weight_codes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,17 +70,6 @@ def _constant_of(value: ir.Value | None) -> npt.NDArray[np.float32] | None:
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     return np.asarray(value.const_value.numpy(), np.float32)
-
-
-def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArray[np.integer]:
-    """Returns the integers that ``plan`` stores for ``weight``, in the plan's storage type."""
-    dtype, params = plan.spec.dtype, plan.params
-    assert params is not None, "the check stage refuses plans without params"
-    if plan.codes is not None:
-        return plan.codes.astype(dtype.storage)
-    low = -dtype.qmax if plan.spec.symmetric and dtype.signed else dtype.qmin
-    codes = quantize(weight, params.scale, params.zero_point, (low, dtype.qmax), _axis(plan))
-    return codes.astype(dtype.storage)
 
 
 class LowerToQdq(LoweringPass):
@@ -145,22 +135,19 @@ class LowerToQdq(LoweringPass):
         if node.op_type == "MatMul":
             self._lower_added_bias(editor, node, x, w)
             return
-        channels = self._channel_params(node)
-        if node.op_type not in _BIASED or w is None or (x is None and channels is None):
+        writing = writing_of(node, self.plan)
+        if node.op_type not in _BIASED or w is None or (x is None and writing is None):
             return
         bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
         values = _constant_of(bias)
         shift = self.plan.bias_shift.get(str(node.name))
         if bias is not None and values is None:
             return
-        if values is None and shift is None and channels is None:
+        if values is None and shift is None and writing is None:
             return
         total = np.asarray((0 if values is None else values) + (0 if shift is None else shift))
-        if channels is not None:
-            common = _common(channels)
-            factor = float(common.scale) / channels.scale
-            offset = (channels.zero_point - common.zero_point) * float(common.scale)
-            total = total * factor + offset
+        if writing is not None:
+            total = total * writing.factor + writing.offset
         weight = _constant_of(node.inputs[_WEIGHT_POSITION])
         if weight is not None:
             w = self._absorb_channels(node, weight, w)
@@ -173,39 +160,17 @@ class LowerToQdq(LoweringPass):
             replacement = self._integer_bias(editor, stem, total.reshape(-1), x, w)
         node.replace_input_with(_BIAS_POSITION, replacement)
 
-    def _channel_params(self, node: ir.Node) -> QParams | None:
-        """Rule 7: the params per channel of what ``node`` writes, None if it writes with one."""
-        if node.op_type != "Conv":
-            return None
-        value = node.outputs[0]
-        users = value.consumers()
-        if (
-            str(value.name) not in self.plan.values
-            and len(users) == 1
-            and users[0].op_type == "Relu"
-        ):
-            value = users[0].outputs[0]
-        plan = self.plan.values.get(str(value.name))
-        return plan.params if plan is not None and _axis(plan) is not None else None
-
     def _absorb_channels(
         self, node: ir.Node, weight: npt.NDArray[np.float32], plan: ValuePlan
     ) -> ValuePlan:
         """Rule 7: returns the weight's plan with the channels' scales in its own; same codes."""
-        if node.op_type != "Conv":
-            return plan
-        factor: npt.NDArray[np.float32] = np.ones((), np.float32)
-        x = self._planned(node, 0)
-        if x is not None and x.params is not None and _axis(x) is not None:
-            factor = np.asarray(factor * x.params.scale / _common(x.params).scale)
-        if (channels := self._channel_params(node)) is not None:
-            factor = np.asarray(factor * _common(channels).scale / channels.scale)
-        if not factor.ndim:
+        writing = writing_of(node, self.plan)
+        if writing is None:
             return plan
         key = (str(node.name), id(plan))
         if key not in self._absorbed:
             assert plan.params is not None
-            scale = np.asarray(plan.params.scale * factor, np.float32)
+            scale = np.asarray(plan.params.scale * writing.factor, np.float32)
             zero_point = np.broadcast_to(plan.params.zero_point, scale.shape)
             codes = np.asarray(weight_codes(weight, plan), np.int32)
             spec = replace(plan.spec, granularity=PerAxis(0))
@@ -239,7 +204,7 @@ class LowerToQdq(LoweringPass):
     ) -> ir.Value:
         assert x.params is not None
         assert w.params is not None
-        x_params = _common(x.params) if _axis(x) is not None else x.params
+        x_params = common_params(x.params) if _axis(x) is not None else x.params
         scale = np.asarray(x_params.scale * w.params.scale, np.float32)
         codes = np.clip(np.rint(bias.astype(np.float64) / scale), _INT32.min, _INT32.max)
         constant = editor.constant(f"{stem}_codes", codes.astype(np.int32))
@@ -323,7 +288,9 @@ class LowerToQdq(LoweringPass):
         written = plan
         if _axis(plan) is not None and plan.params is not None:
             written = replace(
-                plan, spec=replace(plan.spec, granularity=PerTensor()), params=_common(plan.params)
+                plan,
+                spec=replace(plan.spec, granularity=PerTensor()),
+                params=common_params(plan.params),
             )
         source = self._shielded_pool(editor, value)
         codes = self._codes(editor, source, written, before=None)
@@ -394,13 +361,6 @@ class LowerToQdq(LoweringPass):
         new.name, new.shape, new.type = editor.fresh(f"{old.name}_product"), old.shape, old.type
         old.replace_all_uses_with(new)
         editor.graph.remove(node, safe=True)
-
-
-def _common(channels: QParams) -> QParams:
-    """Returns the one scale, a power of two, and zero point that rule 7 writes with."""
-    scale = np.exp2(np.rint(np.log2(channels.scale).mean()))
-    zero_point = np.rint(np.median(channels.zero_point))
-    return QParams(np.asarray(scale, np.float32), np.asarray(zero_point, np.int32))
 
 
 def _drop_unused_initializers(graph: ir.Graph) -> None:

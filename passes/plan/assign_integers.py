@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnxq.graph.roles import attribute, conv_kind, is_activation, reaches
+from onnxq.graph.roles import attribute, is_activation, reaches
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
@@ -147,10 +147,10 @@ def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str]) -> b
 
 
 def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
-    """Whether what a convolution writes can have a scale per channel at no cost.
+    """Whether what a convolution writes can have a scale per channel (``onnxq.plan.channels``).
 
-    Float nodes multiply by the scales as they dequantize; depthwise convolutions have one weight
-    scale per channel anyway. Either way the writing convolution's weight scales absorb the rest.
+    All its readers must be float nodes, which multiply by the scales as they dequantize, or
+    convolutions on integers with a weight of their own, which take the scales over.
     """
     source: ir.Node | None = node
     if node.op_type == "Relu":
@@ -158,22 +158,28 @@ def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
     value = node.outputs[0]
     if source is None or source.op_type != "Conv" or not (value.uses() or value.is_graph_output()):
         return False
+    if not _owns_weight(source):
+        return False
     users = [user for user in value.consumers() if str(user.name) in integer]
     if not users:
         return True
     alone = len(users) == len(value.consumers()) and not value.is_graph_output()
-    return alone and all(
-        user.op_type == "Conv" and conv_kind(user) == "depthwise" and _simple_depthwise(user)
-        for user in users
-    )
+    return alone and all(_takes_channels(user) for user in users)
 
 
-def _simple_depthwise(node: ir.Node) -> bool:
-    """One output channel per input channel."""
+def _owns_weight(node: ir.Node) -> bool:
     weight = node.inputs[1]
+    return weight is not None and len(list(weight.uses())) == 1
+
+
+def _takes_channels(node: ir.Node) -> bool:
+    """Dense, or depthwise with one output channel per input channel."""
+    if node.op_type != "Conv" or not _owns_weight(node):
+        return False
+    weight, groups = node.inputs[1], int(attribute(node, "group", 1))
     assert weight is not None
     assert weight.shape is not None
-    return bool(weight.shape[0] == int(attribute(node, "group", 1)))
+    return groups == 1 or bool(weight.shape[1] == 1 and weight.shape[0] == groups)
 
 
 def _cheapest(

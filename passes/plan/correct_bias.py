@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import PlanContext, PlanPass
-from onnxq.plan.spec import PerAxis
+from onnxq.plan.channels import Writing, writing_of
 from onnxq.runtime.segments import SegmentedRun
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
 
 __all__ = ["CorrectBias"]
+
+_PLAIN = Writing(np.ones(1, np.float32), np.zeros(1, np.float32))
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,21 @@ class CorrectBias(PlanPass):
             for node in context.model.graph
             if node.op_type in ("Conv", "Gemm") and is_constant(node.inputs[1])
         ]
-        activations = {str(out.name) for node in context.model.graph for out in node.outputs}
         feeds = list(context.samples(self.samples))
         real = SegmentedRun(context.model, ends, feeds, threads=context.threads)
-        # a scale per channel is folded into the node's weight, which would scale what is compared
-        folded = [
-            name
-            for name, value in plan.values.items()
-            if name in activations and isinstance(value.spec.granularity, PerAxis)
-        ]
-        coded = SegmentedRun(
-            self.lower(context.model, plan.without(folded)), ends, feeds, threads=context.threads
-        )
+        coded = SegmentedRun(self.lower(context.model, plan), ends, feeds, threads=context.threads)
+        nodes = {str(node.name): node for node in context.model.graph}
         shifts: dict[str, npt.NDArray[np.float32]] = {}
         for (name, wanted), (_, found) in zip(real, coded, strict=True):
-            shift = _shift(wanted, found)
+            writing = writing_of(nodes[name], plan) or _PLAIN
+            shape = (-1, *[1] * (found[0].ndim - 2))
+            factor, offset = writing.factor.reshape(shape), writing.offset.reshape(shape)
+            shift = _shift(wanted, [(array - offset) / factor for array in found])
             if not shift.any():
                 continue
             shifts[name] = shift
-            axis = [1] * (found[0].ndim - 2)
             for index, array in enumerate(found):
-                found[index] = array + shift.reshape(-1, *axis)
+                found[index] = np.asarray(array + shift.reshape(shape) * factor, np.float32)
         return replace(plan, bias_shift={**plan.bias_shift, **shifts})
 
 

@@ -8,8 +8,9 @@
    as the operator would.
 5. A value in front of HardSwish gets scale 3/k with zero point ≥ k where that is possible: then the
    function is exact on codes.
-6. A value with a scale per channel covers each channel's own range; where depthwise convolutions
-   read it, all channels share the zero point that leaves the least relative error.
+6. A value with a scale per channel covers each channel's own range where float nodes read it;
+   where convolutions do, the scales balance its noise against theirs
+   (``onnxq.numerics.channel_scales``), and all channels share one zero point.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.graph.roles import attribute
+from onnxq.graph.roles import attribute, conv_kind
 from onnxq.numerics.affine import affine_params
+from onnxq.numerics.channel_scales import Reader, channel_scales
 from onnxq.numerics.range_search import RangeProblem, lp, minmax, percentile
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["FitActivations"]
 
 _HARD_SWISH_KNEE = 3.0
+_WEIGHT_QMAX = 127
 
 
 def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -116,8 +119,10 @@ class FitActivations(PlanPass):
     def _params(self, members: list[ir.Value], wish: ValuePlan, stats: Stats) -> QParams:
         limits = wish.spec.dtype.qmin, wish.spec.dtype.qmax
         merged = _merged([stats[str(value.name)] for value in members])
-        if isinstance(wish.spec.granularity, PerAxis):
-            return _per_channel(members[0], merged, limits)
+        readers = [user for user in members[0].consumers() if user.op_type == "Conv"]
+        per_channel = isinstance(wish.spec.granularity, PerAxis)
+        if per_channel and not readers:
+            return _for_float_readers(merged, limits)
         producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
         if "Sigmoid" in producers and len(producers) == 1:
             return QParams(np.asarray(1 / 256, np.float32), np.asarray(0), method="fixed")
@@ -128,7 +133,8 @@ class FitActivations(PlanPass):
         if behind is _hard_swish:
             scale, zero_point = _snapped(scale, zero_point, limits)
         p = self.p if self.method == "lp" else None
-        return QParams(scale, zero_point, self.method, p, found.error)
+        params = QParams(scale, zero_point, self.method, p, found.error)
+        return _for_convolutions(readers, merged, params, limits) if per_channel else params
 
     def _search(self, problem: RangeProblem) -> FittedRange:
         if self.method == "minmax":
@@ -168,24 +174,37 @@ def _snapped(
     return snapped, np.asarray(np.clip(zero_point, least, limits[1] - steps), np.int32)
 
 
-def _per_channel(value: ir.Value, stats: ValueStats, limits: tuple[int, int]) -> QParams:
-    """Rule 6."""
+def _for_float_readers(stats: ValueStats, limits: tuple[int, int]) -> QParams:
+    """Rule 6, first half: every channel from its least to its greatest element."""
     channels = stats.channels
     assert channels is not None, "values with a scale per channel have rank 4"
-    low, high = np.minimum(channels.minimum, 0.0), np.maximum(channels.maximum, 0.0)
-    if not any(user.op_type == "Conv" for user in value.consumers()):
-        scale, zero_point = affine_params(low, high, limits)
-        if low.max(initial=0.0) >= 0 and not low.any():
-            zero_point = np.full_like(zero_point, limits[0])
-        return QParams(scale, zero_point, "minmax")
-    qmin, qmax = limits
-    candidates = np.arange(qmin, qmax + 1, dtype=np.float64)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.where(high > 0, high / (qmax - candidates), 0.0)
-        below = np.where(low < 0, -low / (candidates - qmin), 0.0)
-    scales = np.maximum(above, below)
-    span = np.where(high > low, high - low, 1.0)
-    chosen = int(np.square(scales / span).sum(axis=1).argmin())
-    scale = np.asarray(scales[chosen], np.float32)
-    scale = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
-    return QParams(scale, np.full(scale.shape, qmin + chosen), "minmax")
+    scale, zero_point = affine_params(channels.minimum, channels.maximum, limits)
+    if not np.minimum(channels.minimum, 0.0).any():
+        zero_point = np.full_like(zero_point, limits[0])
+    return QParams(scale, zero_point, "minmax")
+
+
+def _for_convolutions(
+    readers: list[ir.Node], stats: ValueStats, found: QParams, limits: tuple[int, int]
+) -> QParams:
+    """Rule 6, second half; ``found`` is the best single scale and zero point."""
+    channels = stats.channels
+    assert channels is not None, "values with a scale per channel have rank 4"
+    zero = float(found.zero_point)
+    above = np.maximum(channels.maximum, 0.0) / max(limits[1] - zero, 1.0)
+    below = np.maximum(-channels.minimum, 0.0) / max(zero - limits[0], 1.0)
+    own = np.maximum(above, below if zero > limits[0] else 0.0)
+    scale = channel_scales(
+        float(found.scale), own, channels.second_moment, [_reader(node) for node in readers]
+    )
+    zero_point = np.full(scale.shape, int(zero))
+    return QParams(scale, zero_point, found.method, found.p, found.error)
+
+
+def _reader(node: ir.Node) -> Reader:
+    tensor = node.inputs[1]
+    assert tensor is not None
+    assert tensor.const_value is not None
+    weight = np.asarray(tensor.const_value.numpy(), np.float32)
+    taps = weight.reshape(*weight.shape[:2], -1)
+    return Reader(taps, conv_kind(node) == "depthwise", qmax=_WEIGHT_QMAX)

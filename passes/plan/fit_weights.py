@@ -1,5 +1,8 @@
 """Scales of weights: symmetric, from the greatest magnitude of each channel or weight.
 
+A convolution that reads a value with a scale per channel has those scales folded into its weight
+first (``onnxq.plan.channels``); its codes are then part of the plan.
+
 Two conditions raise a scale:
 
 1. Pair sums that would saturate on machines without VNNI (``onnxq.numerics.pairs``). Depthwise
@@ -19,6 +22,7 @@ from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
 from onnxq.numerics.affine import quantize, symmetric_scale
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
 from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.channels import common_params, read_factors
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, QParams
@@ -69,7 +73,7 @@ class FitWeights(PlanPass):
             x = plan.of(str(source.name), Use(str(node.name), 0))
             if wish is None or x is None or x.params is None:
                 continue
-            fitted, why = _fit(node, values.get(name, wish), x.params.scale, context)
+            fitted, why = _fit(node, values.get(name, wish), x, context)
             values[name] = fitted
             if why:
                 notes.append(Note(NoteKind.INFO, self.name, str(node.name), why))
@@ -77,9 +81,13 @@ class FitWeights(PlanPass):
 
 
 def _fit(
-    node: ir.Node, wish: ValuePlan, x_scale: npt.NDArray[np.float32], context: PlanContext
+    node: ir.Node, wish: ValuePlan, x: ValuePlan, context: PlanContext
 ) -> tuple[ValuePlan, str]:
+    assert x.params is not None
     weight = np.asarray(node.inputs[1].const_value.numpy(), np.float32)  # type: ignore[union-attr]
+    x_scale, folded = x.params.scale, read_factors(node, x)
+    if folded is not None:
+        weight, x_scale = weight * folded, common_params(x.params).scale
     first = _channels_first(node, weight)
     rows = np.asarray(kernel_rows(first) if first.ndim > 2 else first, np.float32)
     dtype = wish.spec.dtype
@@ -104,6 +112,10 @@ def _fit(
             reasons.append(f"scale raised by up to {factor.max():.2f} against 16-bit saturation")
             scale = np.asarray(scale * factor, np.float32)
         codes = _limited_codes(node, first, scale, dtype.qmax, limit)
+    if codes is None and folded is not None:
+        axis = weight_channel_axis(node) if per_axis else None
+        zero = np.zeros_like(scale, np.int32)
+        codes = quantize(weight, scale, zero, (-dtype.qmax, dtype.qmax), axis)
     params = QParams(scale, np.zeros_like(scale, np.int32), method="minmax")
     return replace(wish, params=params, codes=codes), "; ".join(reasons)
 

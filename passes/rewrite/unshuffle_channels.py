@@ -74,23 +74,31 @@ class UnshuffleChannelsPass(RewritePass):
         self.prior = prior
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Finds the shuffles of the main graph that can go, and removes them together."""
-        kept: dict[ir.Node, str] = {}
-        fixed: dict[ir.Value, str] = {}
+        """Visits the main graph until no shuffle of it can go any more."""
         modified = False
-        while (routing := read_routing(model.graph, kept)).shuffles:
-            classes = channel_classes(model.graph, routing, fixed)
-            layout = choose_layout(routing, classes)
-            if not _give_up(routing, layout, classes, kept, fixed):
-                self._try_remove(model.graph, routing, layout)
-                modified = True
+        while True:
+            kept: dict[ir.Node, str] = {}
+            if not self._try_remove_all(model.graph, kept):
                 break
+            modified = True
         for node, reason in kept.items():
             self.refuse(node, reason)
         return ir.passes.PassResult(model, modified)
 
-    def _try_remove(self, graph: ir.Graph, routing: Routing, layout: Layout) -> None:
+    def _try_remove_all(self, graph: ir.Graph, kept: dict[ir.Node, str]) -> bool:
+        """Removes all shuffles together but those that turn out to be in the way."""
+        fixed: dict[ir.Value, str] = {}
+        while (routing := read_routing(graph, kept)).shuffles:
+            classes = channel_classes(graph, routing, fixed)
+            layout = choose_layout(routing, classes)
+            if not _give_up(routing, layout, classes, kept, fixed):
+                return self._try_remove(graph, routing, layout)
+        return False
+
+    def _try_remove(self, graph: ir.Graph, routing: Routing, layout: Layout) -> bool:
         """Rule 4: puts the layout into effect."""
+        if not layout.moved:
+            return False
         for item, order in layout.orders.items():
             for node, position, axis in item.parameters:
                 weight = weight_of(node.inputs[position])
@@ -108,6 +116,7 @@ class UnshuffleChannelsPass(RewritePass):
             joiner.make(value)
         remove_unread(nodes)
         joiner.rename()
+        return True
 
     def _move_prior(self, item: ChannelClass, order: tuple[int, ...]) -> None:
         for value in item.values:

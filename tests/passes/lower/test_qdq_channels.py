@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from onnxq.numerics.affine import dequantize, fake_quantize
-from onnxq.passes.lower.qdq import weight_codes
+from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.plan.channels import common_params
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, QParams, QuantSpec
+from onnxq.plan.weight_codes import weight_codes
 from tests.passes.lower.optimized import assert_runs_alike, lowered, optimized_ops
+from tests.passes.plan.planning import hand_context
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import run
 
@@ -30,12 +33,11 @@ X_PLAN = ValuePlan(
 )
 
 
-def weight_plan(weight: npt.NDArray[np.float32]) -> ValuePlan:
-    scale = (np.abs(weight).max(axis=(1, 2, 3)) / 127).astype(np.float32)
-    return ValuePlan(
-        QuantSpec(S8, symmetric=True, granularity=PerAxis(0)),
-        QParams(scale, np.zeros(scale.shape, np.int32)),
-    )
+def fitted(source: ir.Model, values: dict[str, ValuePlan], *weights: str) -> QuantPlan:
+    """The plan of ``values`` and of weights that suit them."""
+    wish = ValuePlan(QuantSpec(S8, symmetric=True, granularity=PerAxis(0)))
+    plan = QuantPlan({**values, **dict.fromkeys(weights, wish)})
+    return FitWeights().revise(hand_context(source), plan)
 
 
 def channel_plan(scale: npt.ArrayLike, zero_point: npt.ArrayLike) -> ValuePlan:
@@ -52,23 +54,29 @@ def faked(x: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArray[np.float32
 def convolved(
     x: npt.NDArray[np.float32],
     w: npt.NDArray[np.float32],
-    b: npt.NDArray[np.float32] | None,
+    b: npt.NDArray[np.float32] | None = None,
     group: int = 1,
 ) -> npt.NDArray[np.float32]:
-    """The float convolution with quantized weights."""
-    plan = weight_plan(w)
-    assert plan.params is not None
-    codes = weight_codes(w, plan)
-    reals = dequantize(codes, plan.params.scale, plan.params.zero_point, 0)
+    """The float convolution."""
     declared = "" if b is None else f", float[{b.size}] b"
     source = build(
         f"""f (float[{",".join(map(str, x.shape))}] x, float[{",".join(map(str, w.shape))}] w
             {declared}) => (float[1,C,M,N] y) {{
             y = Conv<group = {group}>(x, w{"" if b is None else ", b"}) }}""",
-        w=reals,
+        w=w,
         **({} if b is None else {"b": b}),
     )
     return run(source, {"x": x})["y"]
+
+
+def reals_of(
+    weight: npt.NDArray[np.float32], plan: ValuePlan, folded: npt.ArrayLike = 1.0
+) -> npt.NDArray[np.float32]:
+    """What the codes of ``weight`` stand for, without the input's scales folded into them."""
+    assert plan.params is not None
+    codes = weight_codes(weight, plan)
+    reals = dequantize(codes, plan.params.scale, plan.params.zero_point, 0)
+    return np.asarray(reals / np.asarray(folded), np.float32)
 
 
 def exit_model(relu: bool, bias: bool) -> ir.Model:
@@ -94,10 +102,12 @@ def test_an_exit_writes_each_channel_with_its_own_params(
     relu: bool, zero_point: list[int], bias: bool
 ) -> None:
     source = exit_model(relu, bias)
-    w, y = weight_plan(rng_weight(5, 4, 3, 3)), channel_plan(SCALES, zero_point)
-    made = lowered(source, QuantPlan({"x": X_PLAN, "w": w, "y": y}))
+    y = channel_plan(SCALES, zero_point)
+    plan = fitted(source, {"x": X_PLAN, "y": y}, "w")
+    made = lowered(source, plan)
+    w = reals_of(rng_weight(5, 4, 3, 3), plan.values["w"])
     x = np.random.default_rng(1).standard_normal((1, 4, 9, 9)).astype(np.float32)
-    real = convolved(faked(x, X_PLAN), rng_weight(5, 4, 3, 3), rng_weight(5) if bias else None)
+    real = convolved(faked(x, X_PLAN), w, rng_weight(5) if bias else None)
     wanted = faked(np.maximum(real, 0) if relu else real, y)
     found = run(made, {"x": x})["y"]
     codes = np.abs(found - wanted) / np.asarray(SCALES, np.float32).reshape(-1, 1, 1)
@@ -111,30 +121,41 @@ def test_an_exit_writes_each_channel_with_its_own_params(
 
 
 @pytest.mark.parametrize("relu", [False, True], ids=["plain", "relu"])
-def test_a_depthwise_convolution_reads_a_scale_per_channel(relu: bool) -> None:
+@pytest.mark.parametrize(
+    ("shape", "group"), [((5, 1, 3, 3), 5), ((6, 5, 3, 3), 1)], ids=["depthwise", "dense"]
+)
+def test_a_convolution_reads_a_scale_per_channel(
+    shape: tuple[int, ...], group: int, relu: bool
+) -> None:
     middle = "a = Conv(x, w, b) c = Relu(a)" if relu else "c = Conv(x, w, b)"
+    d, e = rng_weight(*shape, seed=1), rng_weight(shape[0], seed=2)
     source = build(
-        f"""f (float[1,4,9,9] x, float[5,4,3,3] w, float[5] b, float[5,1,3,3] d, float[5] e)
-            => (float[1,5,5,5] y) {{
+        f"""f (float[1,4,9,9] x, float[5,4,3,3] w, float[5] b, float[{",".join(map(str, shape))}] d,
+            float[{e.size}] e) => (float[1,{e.size},5,5] y) {{
             {middle}
-            y = Conv<group = 5>(c, d, e) }}""",
-        w=rng_weight(5, 4, 3, 3), b=rng_weight(5), d=rng_weight(5, 1, 3, 3, seed=1),
-        e=rng_weight(5, seed=2),
+            y = Conv<group = {group}>(c, d, e) }}""",
+        w=rng_weight(5, 4, 3, 3), b=rng_weight(5), d=d, e=e,
     )  # fmt: skip
     c = channel_plan(SCALES, [0 if relu else 120] * 5)
-    y = replace(X_PLAN, params=QParams(np.asarray(0.4, np.float32), np.asarray(128)))
-    d = rng_weight(5, 1, 3, 3, seed=1)
-    plans = {"x": X_PLAN, "w": weight_plan(rng_weight(5, 4, 3, 3)), "c": c, "d": weight_plan(d)}
-    made = lowered(source, QuantPlan({**plans, "y": y}))
+    step = 0.4 if group > 1 else 1.0
+    y = replace(X_PLAN, params=QParams(np.asarray(step, np.float32), np.asarray(128)))
+    plan = fitted(source, {"x": X_PLAN, "c": c, "y": y}, "w", "d")
+    made = lowered(source, plan)
     x = np.random.default_rng(1).standard_normal((1, 4, 9, 9)).astype(np.float32)
-    real = convolved(faked(x, X_PLAN), rng_weight(5, 4, 3, 3), rng_weight(5))
+    w = reals_of(rng_weight(5, 4, 3, 3), plan.values["w"])
+    real = convolved(faked(x, X_PLAN), w, rng_weight(5))
     inner = faked(np.maximum(real, 0) if relu else real, c)
-    wanted = faked(convolved(inner, d, rng_weight(5, seed=2), group=5), y)
+    assert c.params is not None
+    folded = (c.params.scale / common_params(c.params).scale).reshape(
+        (-1, 1, 1, 1) if group > 1 else (1, -1, 1, 1)
+    )
+    product = convolved(inner, reals_of(d, plan.values["d"], folded), e, group)
+    wanted = faked(product, y)
     found = run(made, {"x": x})["y"]
-    assert np.abs(found - wanted).max() <= 2.001 * 0.4
-    assert (np.abs(found - wanted) > 0.2).mean() < 0.05
+    assert np.abs(found - wanted).max() <= 2.001 * step
+    assert (np.abs(found - wanted) > step / 2).mean() < 0.05
     assert len(np.unique(wanted)) > 30
-    assert_runs_alike(made, [{"x": x}], {"y": 0.4}, layers=2)
+    assert_runs_alike(made, [{"x": x}], {"y": step}, layers=2)
     ops = optimized_ops(made)
     assert ops["QLinearConv"] == 2
     assert ops["Conv"] + ops["FusedConv"] + ops["Relu"] == 0
@@ -142,24 +163,23 @@ def test_a_depthwise_convolution_reads_a_scale_per_channel(relu: bool) -> None:
 
 def test_absorbing_scales_leaves_the_weight_codes_alone() -> None:
     source = exit_model(relu=False, bias=True)
-    w = weight_plan(rng_weight(5, 4, 3, 3))
-    plan = QuantPlan({"x": X_PLAN, "w": w, "y": channel_plan(SCALES, [128] * 5)})
+    plan = fitted(source, {"x": X_PLAN, "y": channel_plan(SCALES, [128] * 5)}, "w")
     stored = [
         value.const_value.numpy()
         for value in lowered(source, plan).graph.initializers.values()
         if value.const_value is not None and value.const_value.numpy().dtype == np.int8
     ]
-    np.testing.assert_array_equal(stored[0], weight_codes(rng_weight(5, 4, 3, 3), w))
+    codes = weight_codes(rng_weight(5, 4, 3, 3), plan.values["w"])
+    np.testing.assert_array_equal(stored[0], codes)
 
 
 def test_a_channel_of_zeros_does_not_disturb_the_others() -> None:
     source = exit_model(relu=False, bias=True)
-    w = weight_plan(rng_weight(5, 4, 3, 3))
     x = np.random.default_rng(1).standard_normal((1, 4, 9, 9)).astype(np.float32)
     found = []
     for dead in (1.0, 0.03):
         y = channel_plan([*SCALES[:4], dead], [128] * 5)
-        made = lowered(source, QuantPlan({"x": X_PLAN, "w": w, "y": y}))
+        made = lowered(source, fitted(source, {"x": X_PLAN, "y": y}, "w"))
         found.append(run(made, {"x": x}, "all")["y"][:, :4])
     moved = np.abs(found[0] - found[1]) / np.asarray(SCALES[:4], np.float32).reshape(-1, 1, 1)
     assert moved.max() <= 1.001

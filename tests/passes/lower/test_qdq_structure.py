@@ -10,10 +10,11 @@ import pytest
 
 from onnxq.graph.io import to_bytes
 from onnxq.numerics.affine import fake_quantize
-from onnxq.passes.lower.qdq import LowerToQdq, weight_codes
+from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, QParams, QuantSpec
+from onnxq.plan.weight_codes import weight_codes
 from tests.passes.lower.optimized import between_convs, lowered, optimized_ops, quantized
 from tests.passes.plan.planning import context_for, plan_for
 from tests.passes.rewrite.building import build, rng_weight

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from onnxq.numerics.pairs import kernel_rows, pair_excess
-from onnxq.passes.lower.qdq import weight_codes
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, PerTensor, QParams, QuantSpec
+from onnxq.plan.weight_codes import weight_codes
 from tests.passes.plan.planning import build, eager_target, hand_context, revised
 from tests.passes.rewrite.building import rng_weight
 
