@@ -5,20 +5,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx_ir as ir
-
 from onnxq.config import Config
-from onnxq.data import choose_samples, load_preprocess, open_source, split_holdout
+from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ModelError
-from onnxq.data.model_inputs import input_specs
 from onnxq.graph.io import check_target, load, quantized_nodes, save, to_bytes
-from onnxq.graph.query import macs
 from onnxq.graph.spec import check_float, check_qdq
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
@@ -30,31 +25,25 @@ from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan, save_plan
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
-from onnxq.report.files import write_reports
-from onnxq.report.result import Fidelity, FloatNode, Result, TraceRow, require
+from onnxq.report.assemble import Proof, Run, assemble, label
+from onnxq.report.files import check_reports, write_reports
+from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency
-from onnxq.report.versions import versions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
 from onnxq.selection import selected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable
 
-    import numpy.typing as npt
+    import onnx_ir as ir
 
-    from onnxq.data import DataLike, DataSource
+    from onnxq.data import DataLike
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
-    from onnxq.numerics.statistics import Stats
     from onnxq.plan.target import Target
-    from onnxq.report.result import HeavyLayer, Latency
-
-    Feed = Mapping[str, npt.NDArray[Any]]
 
 __all__ = ["known_passes", "optimize"]
-
-logger = logging.getLogger(__name__)
 
 
 def optimize(
@@ -80,7 +69,8 @@ def optimize(
     path = _output_path(source, config)
     if path is not None:
         check_target(original, path, protect=_protected(source))
-    samples = _Samples.open(data, original, config)
+    check_reports(config)
+    samples = CalibrationData.open(data, original, config)
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
     )
@@ -97,7 +87,8 @@ def optimize(
     quantized = manager.lower(model, lowering_of(plan, with_data=samples.any))
     check_qdq(quantized)
     proof = _verify(original, quantized, samples, config, tell)
-    result = _result(source, original, quantized, plan, proof, context, manager, samples, config)
+    run = Run(source, original, samples, config, manager.trace)
+    result = assemble(run, context, plan, quantized, proof)
     return _deliver(result, source, path, config)
 
 
@@ -127,16 +118,12 @@ def _read(source: ModelSource) -> ir.Model:
     model = load(source)
     if already := quantized_nodes(model):
         raise ModelError(
-            f"{_label(source)} is quantized already (node {already[0]}); give the float model"
+            f"{label(source)} is quantized already (node {already[0]}); give the float model"
         )
     for rewrite in repair_passes():
         rewrite(model)
     make_session(model, optimize=False)
     return model
-
-
-def _label(source: ModelSource) -> str:
-    return Path(source).name if isinstance(source, str | os.PathLike) else "the model"
 
 
 def _output_path(source: ModelSource, config: Config) -> Path | None:
@@ -151,50 +138,6 @@ def _protected(source: ModelSource) -> list[Path]:
     return [Path(source)] if isinstance(source, str | os.PathLike) else []
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """The calibration data, split into a part to learn from and a part to judge by.
-
-    Attributes:
-        source: Where samples come from; None = no data.
-        calibration: Numbers of the samples that ranges are fitted on.
-        held_out: Numbers of the samples that the result is judged by.
-    """
-
-    source: DataSource | None
-    calibration: tuple[int, ...] = ()
-    held_out: tuple[int, ...] = ()
-
-    @classmethod
-    def open(cls, data: DataLike | None, model: ir.Model, config: Config) -> _Samples:
-        preprocess = None if config.preprocess is None else load_preprocess(config.preprocess)
-        if data is None:
-            return cls(None)
-        source = open_source(data, input_specs(model), preprocess)
-        chosen = choose_samples(len(source), config.samples or len(source), config.seed)
-        calibration, held_out = split_holdout(chosen, config.seed)
-        return cls(source, tuple(calibration), tuple(held_out))
-
-    @property
-    def any(self) -> bool:
-        return self.source is not None
-
-    def feeds(self, numbers: Sequence[int]) -> Iterator[Feed]:
-        return iter(()) if self.source is None else self.source.feeds(numbers)
-
-    def spread(self, count: int) -> Iterator[Feed]:
-        """Yields at most ``count`` calibration samples, evenly spread."""
-        total = len(self.calibration)
-        count = min(count, total)
-        return self.feeds([self.calibration[i * total // count] for i in range(count)])
-
-    def probes(self) -> list[Feed]:
-        return list(self.spread(1)) if self.calibration else []
-
-    def judges(self) -> tuple[int, ...]:
-        return self.held_out or self.calibration
-
-
 # ---- rewrite and plan ----------------------------------------------------------------------------
 
 
@@ -207,7 +150,9 @@ def _rewrite(original: ir.Model, manager: PassManager, config: Config) -> ir.Mod
     return model
 
 
-def _context(model: ir.Model, target: Target, samples: _Samples, config: Config) -> PlanContext:
+def _context(
+    model: ir.Model, target: Target, samples: CalibrationData, config: Config
+) -> PlanContext:
     shapes: dict[str, tuple[int, ...]] = {}
     for feed in samples.probes():
         names = [str(out.name) for node in model.graph for out in node.outputs]
@@ -223,20 +168,18 @@ def _lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
 
 
 def _observed(
-    context: PlanContext, plan: QuantPlan, samples: _Samples, config: Config, tell: Progress
+    context: PlanContext, plan: QuantPlan, samples: CalibrationData, config: Config, tell: Progress
 ) -> PlanContext:
     """Observes the values that the plan quantizes, and no others."""
     numbers = samples.calibration
-    stats: Stats = observe(
+    stats = observe(
         context.model,
         samples.feeds(numbers),
         list(plan.values),
         threads=config.cores,
         progress=_teller(tell, "observe", len(numbers)),
     )
-    return PlanContext(
-        context.model, context.target, stats, context.shapes, context.samples, context.threads
-    )
+    return replace(context, stats=stats)
 
 
 def _teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
@@ -247,20 +190,17 @@ def _teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
 # ---- verify and deliver --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Proof:
-    fidelity: Fidelity
-    latency: Latency | None
-    heavy: tuple[HeavyLayer, ...]
-
-
 def _verify(
-    original: ir.Model, quantized: ir.Model, samples: _Samples, config: Config, tell: Progress
-) -> _Proof:
+    original: ir.Model,
+    quantized: ir.Model,
+    samples: CalibrationData,
+    config: Config,
+    tell: Progress,
+) -> Proof:
     """Measures the quantized model against the one that was given, not its rewritten form."""
     if not samples.any:
         make_session(quantized)
-        return _Proof(Fidelity(), None, ())
+        return Proof(Fidelity(), None, ())
     numbers = samples.judges()
     found = fidelity(
         original,
@@ -271,100 +211,13 @@ def _verify(
     )
     feed = next(iter(samples.spread(1)))
     tell("benchmark", 0, 1)
-    proof = _Proof(found, latency(original, quantized, feed), heavy_layers(quantized, feed))
+    proof = Proof(found, latency(original, quantized, feed), heavy_layers(quantized, feed))
     tell("benchmark", 1, 1)
     return proof
 
 
-def _result(  # noqa: PLR0913 - everything comes together here
-    source: ModelSource,
-    original: ir.Model,
-    quantized: ir.Model,
-    plan: QuantPlan,
-    proof: _Proof,
-    context: PlanContext,
-    manager: PassManager,
-    samples: _Samples,
-    config: Config,
-) -> Result:
-    total = sum(layer.macs for layer in proof.heavy)
-    integer = sum(layer.macs for layer in proof.heavy if layer.integer)
-    stayed = [
-        FloatNode(
-            str(n.name), n.op_type, macs(n, context.shapes) or 0, plan.float_nodes[str(n.name)]
-        )
-        for n in context.model.graph
-        if str(n.name) in plan.float_nodes
-    ]
-    return Result(
-        model=quantized,
-        plan=plan,
-        source=_label(source),
-        size_before=_size(source, original),
-        size_after=_weight_size(quantized),
-        latency=proof.latency,
-        fidelity=proof.fidelity,
-        integer_share=integer / total if total else 0.0,
-        stayed_float=tuple(stayed),
-        heavy=proof.heavy,
-        notes=manager.trace.notes,
-        trace=tuple(TraceRow.of(entry) for entry in manager.trace.entries),
-        warnings=_warnings(proof, samples, manager),
-        options=config.to_dict(),
-        versions=versions(),
-        seed=config.seed,
-    )
-
-
-def _warnings(proof: _Proof, samples: _Samples, manager: PassManager) -> tuple[str, ...]:
-    found = []
-    if not samples.any:
-        found.append(
-            "no --data: activation ranges need data, so only weights were quantized (int8 files, "
-            "float speed); nothing was measured"
-        )
-    elif not samples.held_out:
-        found.append("no sample could be held out: fidelity was measured on calibration data")
-    if samples.source is not None and samples.source.skipped:
-        first, reason = samples.source.skipped[0]
-        found.append(
-            f"{len(samples.source.skipped)} files could not be read and were left out, the first "
-            f"{first}: {reason}"
-        )
-    if samples.any and proof.heavy and not any(layer.integer for layer in proof.heavy):
-        found.append("nothing runs on integers: no part of this model pays for its conversions")
-    found += [f"{e.name} was rolled back: {e.rolled_back}" for e in manager.trace.rolled_back]
-    return tuple(found)
-
-
-def _weight_size(model: ir.Model) -> int:
-    return sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    )
-
-
-def _size(source: ModelSource, model: ir.Model) -> int:
-    """Bytes of the model as given, external data included."""
-    if isinstance(source, bytes):
-        return len(source)
-    external = sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
-    )
-    if isinstance(source, str | os.PathLike):
-        return Path(source).stat().st_size + external
-    return _weight_size(model)
-
-
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
     """Writes model, plan and reports, if the result is what was required."""
-    from dataclasses import replace
-
     require(result, config.require)
     size = len(to_bytes(result.model)) if path is None else 0
     if path is not None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.query import only_use
-from onnxq.graph.roles import attribute, conv_kind, is_constant, weight_channel_axis
-from onnxq.plan.check_sums import sum_violations
+from onnxq.graph.roles import attribute, weight_channel_axis
+from onnxq.plan.check_sums import stale_codes, sum_violations
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, PerTensor
@@ -28,17 +28,23 @@ __all__ = ["node_violations"]
 def node_violations(plan: QuantPlan, model: ir.Model, target: Target) -> Iterator[str]:
     """Yields what is wrong around the nodes that run on integers.
 
-    1. An operator that moves codes about has the same params before and behind it.
-    2. A Relu or Clip that vanishes into the quantization behind it saturates as that does: the
+    1. Values that depend on the input have one scale, or one per channel (axis 1). The latter needs
+       a Conv with a planned weight that writes it, directly or through a Relu that nothing else
+       precedes. Either no such Conv reads it, or nothing else: dense or depthwise ones with equal
+       zero points and with codes, made for it (``onnxq.plan.channels``), in weights of their own.
+    2. An operator that moves codes about has the same params before and behind it.
+    3. A Relu or Clip that vanishes into the quantization behind it saturates as that does: the
        codes of its bounds are the least and greatest code or lie beyond.
-    3. A heavy node's weight has one scale, or one per output channel.
-    4. Sums of products and biases fit: :func:`onnxq.plan.check_sums.sum_violations`.
-    5. Values that depend on the input have one scale, or one per channel (axis 1). The latter needs
-       a Conv on integers that writes it, directly or through a Relu that nothing else precedes, and
-       either no Conv on integers that reads it, or only depthwise ones; these need equal zero
-       points.
+    4. A heavy node's weight has one scale, or one per output channel, and codes that resemble it.
+    5. Sums of products and biases fit: :func:`onnxq.plan.check_sums.sum_violations`.
+
+    Rules 2 to 5 are asked only where rule 1 holds.
     """
     around = _Around(plan, target)
+    values = (*model.graph.inputs, *(out for node in model.graph for out in node.outputs))
+    if found := [line for value in values for line in around.channels(value)]:
+        yield from found
+        return
     for node in model.graph:
         rule = target.ops.get(node.op_type) if node.domain == "" else None
         if rule is None:
@@ -49,8 +55,6 @@ def node_violations(plan: QuantPlan, model: ir.Model, target: Target) -> Iterato
             yield from around.unsaturated(node)
         elif rule.kind is OpKind.HEAVY and around.on_integers(node):
             yield from around.heavy(node)
-    for value in (*model.graph.inputs, *(out for node in model.graph for out in node.outputs)):
-        yield from around.channels(value)
 
 
 class _Around:
@@ -72,7 +76,7 @@ class _Around:
         return self.planned(node, 0) is not None and self.planned(node, 1) is not None
 
     def unequal(self, node: ir.Node) -> Iterator[str]:
-        """Rule 1."""
+        """Rule 2."""
         before = self.planned(node, 0)
         for out in node.outputs:
             behind = self.plan.values.get(str(out.name))
@@ -90,7 +94,7 @@ class _Around:
                 )
 
     def unsaturated(self, node: ir.Node) -> Iterator[str]:
-        """Rule 2."""
+        """Rule 3."""
         behind = self.plan.values.get(str(node.outputs[0].name))
         source = node.inputs[0]
         producer = source.producer() if source is not None else None
@@ -116,23 +120,28 @@ class _Around:
             )
 
     def heavy(self, node: ir.Node) -> Iterator[str]:
-        """Rules 3 and 4."""
+        """Rules 4 and 5."""
         x, w = self.planned(node, 0), self.planned(node, 1)
         assert x is not None
         assert w is not None
         axis = weight_channel_axis(node)
+        name = node.inputs[1].name  # type: ignore[union-attr]
         if not isinstance(w.spec.granularity, PerTensor) and w.spec.granularity != PerAxis(axis):
-            weight = node.inputs[1]
-            assert weight is not None
             yield (
-                f"weight '{weight.name}' of node '{node.name}' must have one scale, or one per "
-                f'output channel: "tensor" or {{"axis": {axis}}}'
+                f"weight '{name}' of node '{node.name}' must have one scale, or one per output "
+                f'channel: "tensor" or {{"axis": {axis}}}'
             )
             return
+        if (distance := stale_codes(node, x, w)) is not None:
+            source = node.inputs[0].name  # type: ignore[union-attr]
+            yield (
+                f"the codes of weight '{name}' are {distance:.0%} off the weight, at its scale and "
+                f"that of '{source}'; undo the change of these, or make a new plan"
+            )
         yield from sum_violations(node, x, w, self.plan, self.target.pair_bound)
 
     def channels(self, value: ir.Value) -> Iterator[str]:
-        """Rule 5."""
+        """Rule 1."""
         name = str(value.name)
         for user, position in value.uses():
             planned = self.plan.uses.get(Use(str(user.name), position))
@@ -146,7 +155,11 @@ class _Around:
             return
         fault = self._writer_fault(value) or self._reader_fault(value, planned)
         if fault is not None:
-            yield f"value '{name}' cannot have a scale per channel: {fault}; use \"tensor\""
+            yield f"value '{name}' cannot have a scale per channel: {fault}; make a new plan"
+
+    def _coded(self, node: ir.Node | None) -> bool:
+        """Whether ``node`` is a convolution that lowering folds scales into."""
+        return node is not None and node.op_type == "Conv" and self.planned(node, 1) is not None
 
     def _writer_fault(self, value: ir.Value) -> str | None:
         writer = value.producer()
@@ -154,33 +167,39 @@ class _Around:
             source = writer.inputs[0]
             alone = source is not None and only_use(source) is not None
             writer = source.producer() if source is not None and alone else None
-        if writer is None or writer.op_type != "Conv" or not self.on_integers(writer):
-            return "no Conv on integers writes it"
-        return None
+        return None if self._coded(writer) else "no Conv with a planned weight writes it"
 
     def _reader_fault(self, value: ir.Value, planned: ValuePlan) -> str | None:
         uses = list(value.uses())
         if any(Use(str(user.name), position) in self.plan.uses for user, position in uses):
             return "a use of it has a plan of its own"
         readers = [user for user, _ in uses]
-        coded = [user for user in readers if user.op_type == "Conv" and self.on_integers(user)]
+        coded = [user for user in readers if self._coded(user)]
         if not coded:
             return None
         if len(coded) < len(readers) or value.is_graph_output():
-            return "not only convolutions on integers read it"
-        if not all(_one_to_one(user) for user in coded):
-            return f"node '{coded[0].name}' mixes its channels"
+            return "not only convolutions with planned weights read it"
+        if fault := next(filter(None, map(self._fold_fault, coded)), None):
+            return fault
         assert planned.params is not None
         if np.unique(planned.params.zero_point).size > 1:
             return "the convolutions that read it need equal zero points"
         return None
 
+    def _fold_fault(self, node: ir.Node) -> str | None:
+        planned, weight = self.planned(node, 1), node.inputs[1]
+        assert planned is not None
+        assert weight is not None
+        if not _takes_channels(node):
+            return f"node '{node.name}' has groups of channels"
+        if planned.codes is None or len(list(weight.uses())) > 1:
+            return f"weight '{weight.name}' has no codes made for it alone"
+        return None
 
-def _one_to_one(node: ir.Node) -> bool:
-    """Whether each output channel of a convolution comes from one input channel of its own."""
-    weight = node.inputs[1]
-    if not is_constant(weight) or conv_kind(node) != "depthwise":
-        return False
+
+def _takes_channels(node: ir.Node) -> bool:
+    """Whether a convolution is dense, or has one output channel per input channel."""
+    weight, groups = node.inputs[1], int(attribute(node, "group", 1))
     assert weight is not None
     assert weight.shape is not None
-    return bool(weight.shape[0] == int(attribute(node, "group", 1)))
+    return groups == 1 or bool(weight.shape[1] == 1 and weight.shape[0] == groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxq.graph.roles import attribute, is_activation, is_constant
+from onnxq.graph.roles import attribute, is_activation, is_constant, weight_channel_axis
 from onnxq.plan.target import OpKind, OpRule
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ def _heavy_obstacle(node: ir.Node) -> str | None:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and not is_constant(bias):
         return "its bias is no constant"
+    if bias is not None and bias.shape is not None:
+        channels = weight.shape[weight_channel_axis(node)]
+        if math.prod(d for d in bias.shape if isinstance(d, int)) not in (1, channels):
+            return "its bias is no number per channel"
     return None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from onnxq.graph.query import read_values
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class SegmentedRun:
         """Prepares the segments.
 
         Args:
-            model: Topologically sorted; never changed.
+            model: Topologically sorted, without subgraphs; never changed.
             ends: Names of the nodes that segments end at. Nodes behind the last of them never run.
             samples: One feed per sample.
             threads: Threads inside an operator.
@@ -50,9 +51,6 @@ class SegmentedRun:
             if node.name in wanted:
                 self._segments.append(segment)
                 segment = []
-        self._position = {
-            id(node): number for number, nodes in enumerate(self._segments) for node in nodes
-        }
 
     def __iter__(self) -> Iterator[tuple[str, list[npt.NDArray[Any]]]]:
         """Yields (name of the end node, its output per sample); edits to the list are used on."""
@@ -64,6 +62,8 @@ class SegmentedRun:
             yield str(end.name), outputs
             for live, output in zip(self._live, outputs, strict=True):
                 live[value] = output
+                if self._last_use(value) <= number:
+                    del live[value]
 
     def _run(self, number: int, nodes: list[ir.Node]) -> None:
         inputs, outputs = self._border(number, nodes)
@@ -82,14 +82,14 @@ class SegmentedRun:
         inputs: dict[str, None] = {}
         outputs: dict[str, None] = {str(nodes[-1].outputs[0].name): None}
         for node in nodes:
-            for value in node.inputs:
-                if value is None or value.const_value is not None:
+            for value in read_values(node):
+                if value.const_value is not None:
                     continue
                 producer = value.producer()
                 if producer is None or id(producer) not in here:
                     inputs[str(value.name)] = None
             for value in node.outputs:
-                if any(self._position.get(id(user), -1) > number for user in value.consumers()):
+                if self._last_use(str(value.name)) > number:
                     outputs[str(value.name)] = None
         return list(inputs), list(outputs)
 
@@ -98,7 +98,6 @@ class SegmentedRun:
             self._last: dict[str, int] = {}
             for number, nodes in enumerate(self._segments):
                 for node in nodes:
-                    for value in node.inputs:
-                        if value is not None:
-                            self._last[str(value.name)] = number
+                    for value in read_values(node):
+                        self._last[str(value.name)] = number
         return self._last.get(name, -1)

@@ -31,6 +31,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.qdq import Affine, GraphEditor
+from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
 from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
@@ -57,13 +58,10 @@ def _axis(plan: ValuePlan) -> int | None:
 
 
 def _affine(plan: ValuePlan) -> Affine:
-    """Returns what a Q/DQ pair holds; symmetric signed zero points are left out."""
+    """Returns what a Q/DQ pair holds; zero points are spelled out: without a weight's no QGemm."""
     params, storage = plan.params, plan.spec.dtype.storage
     assert params is not None, "the check stage refuses plans without params"
-    zero_point: npt.NDArray[np.integer] | None = params.zero_point.astype(storage)
-    if plan.spec.symmetric and plan.spec.dtype.signed:
-        zero_point = None
-    return Affine(params.scale, zero_point, _axis(plan))
+    return Affine(params.scale, params.zero_point.astype(storage), _axis(plan))
 
 
 def _constant_of(value: ir.Value | None) -> npt.NDArray[np.float32] | None:
@@ -84,6 +82,8 @@ class LowerToQdq(LoweringPass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Returns a new model; ``model`` stays as it is."""
+        self._weights.clear()
+        self._absorbed.clear()
         model = model.clone()
         graph = model.graph
         editor = GraphEditor(graph)
@@ -92,6 +92,10 @@ class LowerToQdq(LoweringPass):
             str(node.name)
             for node in nodes
             if len(node.inputs) > 1 and self._planned(node, _WEIGHT_POSITION) is not None
+        }
+        # not by name: a planned graph output gives its name to its DequantizeLinear
+        self._planned_outputs = {
+            id(out) for node in nodes for out in node.outputs if out.name in self.plan.values
         }
         self._pools_codes = {str(node.name) for node in nodes if self._planned(node, 0) is not None}
         for node in nodes:
@@ -108,7 +112,10 @@ class LowerToQdq(LoweringPass):
         return ir.passes.PassResult(model, modified=True)
 
     def _planned(self, node: ir.Node, position: int) -> ValuePlan | None:
+        """Returns the plan of an input; a node that was kept float sees its weights as floats."""
         if position >= len(node.inputs) or node.inputs[position] is None:
+            return None
+        if str(node.name) in self.plan.float_nodes and is_constant(node.inputs[position]):
             return None
         return self.plan.of(node.inputs[position].name, Use(node.name, position))  # type: ignore[union-attr, arg-type]
 
@@ -187,7 +194,10 @@ class LowerToQdq(LoweringPass):
         values = _constant_of(add.inputs[position])
         if values is None or values.size != values.shape[-1] or values.size == 1:
             return
-        if self.plan.of(str(node.outputs[0].name)) is not None:
+        product = node.outputs[0]
+        if self.plan.of(str(product.name)) is not None:
+            return
+        if product.shape is None or values.ndim > len(product.shape):
             return
         shift = self.plan.bias_shift.get(str(node.name), np.float32(0))
         stem = str(add.inputs[position].name)  # type: ignore[union-attr]
@@ -292,7 +302,7 @@ class LowerToQdq(LoweringPass):
                 spec=replace(plan.spec, granularity=PerTensor()),
                 params=common_params(plan.params),
             )
-        source = self._shielded_pool(editor, value)
+        source = self._shielded_pool(editor, self._unclipped(value, plan))
         codes = self._codes(editor, source, written, before=None)
         inside = _axis(plan) is not None and any(self._reads_codes(user) for user, _ in uses)
         read = written if inside else plan
@@ -304,6 +314,17 @@ class LowerToQdq(LoweringPass):
             reals.name = name
             outputs = editor.graph.outputs
             outputs[list(outputs).index(value)] = reals
+        replaced = value.producer()
+        if replaced is not None and replaced.op_type == "Clip" and not value.uses():
+            editor.graph.remove(replaced, safe=True)
+
+    def _unclipped(self, value: ir.Value, plan: ValuePlan) -> ir.Value:
+        """Rule 6 does an absorbed Clip's work: its bounds lie beyond those of narrow codes."""
+        clip = value.producer()
+        narrow = plan.spec.dtype.bits < plan.spec.dtype.storage.itemsize * 8
+        if not narrow or clip is None or clip.op_type != "Clip" or clip.inputs[0] is None:
+            return value
+        return value if self._planned(clip, 0) is not None else clip.inputs[0]
 
     def _shielded_pool(self, editor: GraphEditor, value: ir.Value) -> ir.Value:
         """Rule 4 for a float MaxPool: onnxruntime would pool codes instead, in a slow layout."""
@@ -322,7 +343,8 @@ class LowerToQdq(LoweringPass):
 
     def _lower_hard_swish(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 5; a HardSwish on other scales stays the float operator between DQ and Q."""
-        if node.op_type != "HardSwish":
+        on_codes = id(node.outputs[0]) in self._planned_outputs
+        if node.op_type != "HardSwish" or not on_codes or str(node.name) in self.plan.float_nodes:
             return
         real = node.inputs[0]
         dequantize = real.producer() if real is not None else None
@@ -330,7 +352,7 @@ class LowerToQdq(LoweringPass):
             return
         codes = dequantize.inputs[0]
         scale = _constant_of(dequantize.inputs[1])
-        if codes is None or real is None or scale is None or len(dequantize.inputs) < 3:
+        if codes is None or real is None or scale is None or scale.ndim:
             return
         zero = dequantize.inputs[2].const_value  # type: ignore[union-attr]
         assert zero is not None

@@ -158,7 +158,7 @@ def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
     value = node.outputs[0]
     if source is None or source.op_type != "Conv" or not (value.uses() or value.is_graph_output()):
         return False
-    if not _owns_weight(source):
+    if not _owns_weight(source) or not _is_planar(source):
         return False
     users = [user for user in value.consumers() if str(user.name) in integer]
     if not users:
@@ -170,6 +170,12 @@ def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
 def _owns_weight(node: ir.Node) -> bool:
     weight = node.inputs[1]
     return weight is not None and len(list(weight.uses())) == 1
+
+
+def _is_planar(node: ir.Node) -> bool:
+    """Rank 4 or more: statistics per channel run along axis 1 there."""
+    weight = node.inputs[1]
+    return weight is not None and weight.shape is not None and len(weight.shape) >= 4
 
 
 def _takes_channels(node: ir.Node) -> bool:
@@ -200,18 +206,13 @@ def _cheapest(
                 pairings.append(Pairing(name, str(producer.name), math.inf))
             elif producer.op_type == "Conv":
                 pairings.append(Pairing(str(producer.name), name, alone))
-        if node.op_type == "MaxPool" and name not in reasons:
-            pairings.extend(_pool_pairings(node, producer))
-        forbidden = name in reasons
+        fed_raw = node.op_type == "MaxPool" and producer is None
+        if node.op_type == "MaxPool" and producer is not None:
+            # a pool of codes is fast only behind an integer convolution, whose layout it takes over
+            pairings.append(Pairing(name, str(producer.name), math.inf))
+        forbidden = name in reasons or fed_raw
         costs[name] = Sides(math.inf if forbidden else integer * (1 - preference), real)
     return integer_nodes(costs, _crossings(context), pairings)
-
-
-def _pool_pairings(node: ir.Node, producer: ir.Node | None) -> list[Pairing]:
-    """A pool of codes is fast only behind an integer convolution, whose layout it takes over."""
-    if producer is None:
-        return [Pairing(str(node.name), str(node.name), 0.0)]
-    return [Pairing(str(node.name), str(producer.name), math.inf)]
 
 
 def _crossings(context: PlanContext) -> list[Crossing]:

@@ -12,6 +12,7 @@ shrunk by 1 - (standard error / shift)², and dropped where the error exceeds it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ import numpy as np
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import Writing, writing_of
+from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.runtime.segments import SegmentedRun
 
 if TYPE_CHECKING:
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.plan.quant_plan import QuantPlan
 
 __all__ = ["CorrectBias"]
 
+_BUDGET_BYTES = 1 << 27
+_FEWEST, _MOST = 8, 32
 _PLAIN = Writing(np.ones(1, np.float32), np.zeros(1, np.float32))
 
 
@@ -41,22 +45,26 @@ class CorrectBias(PlanPass):
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
-        samples: How many calibration samples to run.
+        samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
+            of both models' live values, 8 to 32.
     """
 
     name = "correct-bias"
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
-    samples: int = 8
+    samples: int | None = None
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the bias shifts; runs both models once over the samples."""
         ends = [
             str(node.name)
             for node in context.model.graph
-            if node.op_type in ("Conv", "Gemm") and is_constant(node.inputs[1])
+            if node.op_type in ("Conv", "Gemm") and _on_integers(node, plan)
         ]
-        feeds = list(context.samples(self.samples))
+        if any(True for _ in context.model.graph.subgraphs()):
+            reason = "layers cannot be run one by one around If and Loop"
+            return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
+        feeds = list(context.samples(self.samples or _affordable(context)))
         real = SegmentedRun(context.model, ends, feeds, threads=context.threads)
         coded = SegmentedRun(self.lower(context.model, plan), ends, feeds, threads=context.threads)
         nodes = {str(node.name): node for node in context.model.graph}
@@ -68,10 +76,25 @@ class CorrectBias(PlanPass):
             shift = _shift(wanted, [(array - offset) / factor for array in found])
             if not shift.any():
                 continue
-            shifts[name] = shift
+            shifts[name] = shift + plan.bias_shift.get(name, np.float32(0))
             for index, array in enumerate(found):
                 found[index] = np.asarray(array + shift.reshape(shape) * factor, np.float32)
         return replace(plan, bias_shift={**plan.bias_shift, **shifts})
+
+
+def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:
+    """Float nodes keep their bias: the next integer one makes up for what reaches it."""
+    if str(node.name) in plan.float_nodes or not is_constant(node.inputs[1]):
+        return False
+    seen = [plan.of(str(node.inputs[i].name), Use(str(node.name), i)) for i in (0, 1)]  # type: ignore[union-attr]
+    return all(planned is not None for planned in seen)
+
+
+def _affordable(context: PlanContext) -> int:
+    """Returns how many samples fit: about three values of the largest size live at a time."""
+    largest = max((math.prod(shape) for shape in context.shapes.values()), default=1)
+    live = 3 * 4 * max(largest, 1) * len(("float", "quantized"))
+    return int(np.clip(_BUDGET_BYTES // live, _FEWEST, _MOST))
 
 
 def _shift(

@@ -3,7 +3,7 @@
 1. Values that share params (groups) are fitted on their merged statistics.
 2. A value that only Sigmoid, SiLU, HardSwish or LeakyRelu reads has its error measured behind that
    function: a far negative tail is worth nothing there.
-3. Sigmoid's output is [0, 1) by definition: scale 1/256, zero point 0.
+3. Sigmoid's output is [0, 1) by definition: scale 2^-bits, zero point at the least code.
 4. A value behind an absorbed Relu or Clip stays within its bounds, so that quantization saturates
    as the operator would.
 5. A value in front of HardSwish gets scale 3/k with zero point ≥ k where that is possible: then the
@@ -70,7 +70,7 @@ def _function_behind(value: ir.Value) -> Function | None:
         return _silu
     if readers == {"HardSwish"}:
         return _hard_swish
-    if readers == {"LeakyRelu"}:
+    if readers == {"LeakyRelu"} and len(value.consumers()) == 1:
         slope = float(attribute(value.consumers()[0], "alpha", 0.01))
         return lambda x: np.where(x > 0, x, slope * x)
     return None
@@ -112,6 +112,8 @@ class FitActivations(PlanPass):
             if name not in values or name in fitted:
                 continue
             members = [n for n in sorted(plan.group_of(name)) if n in plan.values]
+            if any(member not in stats for member in members):
+                continue
             params = self._params([values[n] for n in members], wish, stats)
             fitted.update({n: replace(plan.values[n], params=params) for n in members})
         return plan.with_values(fitted)
@@ -125,15 +127,18 @@ class FitActivations(PlanPass):
             return _for_float_readers(merged, limits)
         producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
         if "Sigmoid" in producers and len(producers) == 1:
-            return QParams(np.asarray(1 / 256, np.float32), np.asarray(0), method="fixed")
+            scale = np.asarray(2.0**-wish.spec.dtype.bits, np.float32)
+            return QParams(scale, np.asarray(limits[0]), method="fixed")
         behind = _function_behind(members[0]) if len(members) == 1 else None
-        problem = RangeProblem(merged, limits, bounds=_bounds(members), behind=behind)
+        bounds = _bounds(members)
+        problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
         found = self._search(problem)
         scale, zero_point = affine_params(found.low, found.high, limits)
         if behind is _hard_swish:
-            scale, zero_point = _snapped(scale, zero_point, limits)
+            scale, zero_point = _snapped(found, limits) or (scale, zero_point)
         p = self.p if self.method == "lp" else None
         params = QParams(scale, zero_point, self.method, p, found.error)
+        params = _saturating(params, bounds, limits)
         return _for_convolutions(readers, merged, params, limits) if per_channel else params
 
     def _search(self, problem: RangeProblem) -> FittedRange:
@@ -163,15 +168,27 @@ def _bounds(members: list[ir.Value]) -> tuple[float, float]:
 
 
 def _snapped(
-    scale: npt.NDArray[np.float32], zero_point: npt.NDArray[np.int32], limits: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Rule 5; unchanged where the range is too wide for it."""
-    steps = int(_HARD_SWISH_KNEE / float(scale))
+    found: FittedRange, limits: tuple[int, int]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]] | None:
+    """Rule 5: scale 3/k, with the function's knees at -3 and 3 inside; None for wider ranges."""
+    low, high = max(-found.low, _HARD_SWISH_KNEE), max(found.high, _HARD_SWISH_KNEE)
+    codes = limits[1] - limits[0]
+    steps = min(codes // 2, int(_HARD_SWISH_KNEE * codes / (low + high)))
     if steps < 1:
-        return scale, zero_point
-    snapped = np.asarray(_HARD_SWISH_KNEE / steps, np.float32)
-    least = limits[0] + steps
-    return snapped, np.asarray(np.clip(zero_point, least, limits[1] - steps), np.int32)
+        return None
+    scale = _HARD_SWISH_KNEE / steps
+    zero = np.clip(np.rint(limits[0] + low / scale), limits[0] + steps, limits[1] - steps)
+    return np.asarray(scale, np.float32), np.asarray(zero, np.int32)
+
+
+def _saturating(params: QParams, bounds: tuple[float, float], limits: tuple[int, int]) -> QParams:
+    """Rule 4: shrinks the scale until the extreme codes lie within the bounds."""
+    zero, scale = int(params.zero_point), float(params.scale)
+    if np.isfinite(bounds[1]) and zero < limits[1]:
+        scale = min(scale, bounds[1] / (limits[1] - zero))
+    if np.isfinite(bounds[0]) and bounds[0] < 0 and zero > limits[0]:
+        scale = min(scale, -bounds[0] / (zero - limits[0]))
+    return replace(params, scale=np.asarray(scale, np.float32))
 
 
 def _for_float_readers(stats: ValueStats, limits: tuple[int, int]) -> QParams:

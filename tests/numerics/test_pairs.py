@@ -24,7 +24,7 @@ def pair_sums(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         codes = np.pad(codes, ((0, 0), (0, 1)))
     a, b = codes[:, ::2].astype(np.int64), codes[:, 1::2].astype(np.int64)
     reached = [np.abs(i * a + j * b) for i in (0, 1) for j in (0, 1)]
-    return np.max(reached, axis=0)
+    return np.asarray(np.max(reached, axis=0), np.int64)
 
 
 @given(ROWS, LIMITS)
@@ -129,11 +129,15 @@ def _by_kernel(x: npt.NDArray[np.uint8], w: npt.NDArray[np.int8]) -> npt.NDArray
 
 def _step(w: npt.NDArray[np.int8]) -> float:
     """A power of two by which no sum leaves the codes."""
-    return float(2.0 ** np.ceil(np.log2(255 * np.abs(w.astype(np.int64)).sum((1, 2, 3)).max() / 127)))
+    return float(
+        2.0 ** np.ceil(np.log2(255 * np.abs(w.astype(np.int64)).sum((1, 2, 3)).max() / 127))
+    )
 
 
 def _exactly(x: npt.NDArray[np.uint8], w: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     kernel = w.shape[2]
-    windows = np.lib.stride_tricks.sliding_window_view(x[0].astype(np.int64), (kernel, kernel), (1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        x[0].astype(np.int64), (kernel, kernel), (1, 2)
+    )
     sums = np.einsum("cyxkl,ockl->oyx", windows, w.astype(np.int64))
     return np.asarray(np.clip(np.rint(sums / _step(w)) + 128, 0, 255), np.uint8)[None]

@@ -22,8 +22,8 @@ def test_groups_that_share_a_member_become_one(groups: list[frozenset[str]]) -> 
 @given(GROUPS)
 def test_nothing_is_united_without_a_link(groups: list[frozenset[str]]) -> None:
     for whole in merge_groups(groups):
-        reached, rest = set(), [group for group in groups if group <= whole]
-        reached |= rest.pop(0)
+        first, *rest = [group for group in groups if group <= whole]
+        reached = set(first)
         while linked := [group for group in rest if group & reached]:
             reached.update(*linked)
             rest = [group for group in rest if group not in linked]

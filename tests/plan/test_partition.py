@@ -40,8 +40,7 @@ def cost_of(problem: Problem, integer: frozenset[str]) -> float:
 def least_cost(problem: Problem) -> float:
     subsets = itertools.product([False, True], repeat=len(problem.nodes))
     return min(
-        cost_of(problem, frozenset(itertools.compress(problem.nodes, chosen)))
-        for chosen in subsets
+        cost_of(problem, frozenset(itertools.compress(problem.nodes, chosen))) for chosen in subsets
     )
 
 
@@ -66,7 +65,9 @@ def problems(draw: st.DrawFn) -> Problem:
         crossings.append(Crossing(producer, tuple(readers), leaves, draw(COSTS), draw(COSTS)))
     bound = st.one_of(COSTS, st.just(math.inf))
     pairs = draw(
-        st.lists(st.builds(Pairing, st.sampled_from(names), st.sampled_from(names), bound), max_size=3)
+        st.lists(
+            st.builds(Pairing, st.sampled_from(names), st.sampled_from(names), bound), max_size=3
+        )
     )
     return Problem(nodes, crossings, pairs)
 

@@ -83,7 +83,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     plan = everything()
     back = saved(plan, tmp_path)
     for one, other in ((plan.values, back.values), (plan.uses, back.uses)):
-        assert list(one) == list(other)  # type: ignore[call-overload]
+        assert list(one) == list(other)
         for left, right in zip(one.values(), other.values(), strict=True):
             assert_equal_values(left, right)
     assert back.groups == plan.groups

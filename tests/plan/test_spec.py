@@ -43,8 +43,9 @@ def test_params_are_copied_and_read_only() -> None:
 
 
 def test_params_have_the_stored_types() -> None:
-    params = QParams(np.asarray(0.1), np.asarray(3, np.uint8))  # type: ignore[arg-type]
-    assert (params.scale.dtype, params.zero_point.dtype) == (np.float32, np.int32)
+    params = QParams(np.asarray(0.1), np.asarray(3, np.uint8))
+    assert params.scale.dtype == np.float32
+    assert params.zero_point.dtype == np.int32
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-60])

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
+import importlib.resources
+from typing import TYPE_CHECKING
 
 import pytest
 
 from onnxq.errors import TargetError
-from onnxq.plan import target as targets
 from onnxq.plan.cost import CostTable, KernelCost, Work
 from onnxq.plan.target import OpKind, known_targets, load_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_every_target_in_the_package_loads() -> None:
@@ -32,7 +35,7 @@ def test_the_cpu_multiplies_unsigned_by_signed_bytes() -> None:
 
 
 def test_another_name_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(TargetError, match="no target 'gpu'; there are: .*cpu"):
+    with pytest.raises(TargetError, match=r"no target 'gpu'; there are: .*cpu"):
         load_target("gpu")
 
 
@@ -63,7 +66,7 @@ def test_a_malformed_file_is_refused_with_the_place(
 ) -> None:
     (tmp_path / "targets").mkdir()
     (tmp_path / "targets" / "mine.toml").write_text(_FILE.format(rule=rule, cost=cost))
-    monkeypatch.setattr(targets.resources, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path)
     with pytest.raises(TargetError, match=message):
         load_target("mine")
 

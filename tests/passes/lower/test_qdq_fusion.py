@@ -18,6 +18,7 @@ from tests.passes.plan.planning import context_for
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import run
 
+
 def assert_all_integer(ops: dict[str, int]) -> None:
     """One way into the integers, one way out for each output, and nothing else in floats."""
     real = ("Conv", "FusedConv", "Gemm", "Add", "Mul", "Sigmoid", "QuickGelu", "Relu", "LeakyRelu",
@@ -245,9 +246,7 @@ def test_a_kept_matmul_stays_float_between_integer_ones() -> None:
 
 def test_a_batch_norm_left_behind_does_not_make_the_convolution_float() -> None:
     ones = np.ones(6, np.float32)
-    source = between_convs(
-        "r = BatchNormalization(c, g, g, g, g)", values="float[6] g", g=ones
-    )
+    source = between_convs("r = BatchNormalization(c, g, g, g, g)", values="float[6] g", g=ones)
     ops = quantized(source).ops
     assert ops["QLinearConv"] == 2
     assert ops["BatchNormalization"] == 1

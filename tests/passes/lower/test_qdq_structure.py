@@ -62,9 +62,7 @@ def test_activations_are_uint8_and_weights_symmetric_int8_per_output_channel() -
 
 @pytest.mark.parametrize("per_channel", [True, False], ids=["channel", "tensor"])
 def test_the_bias_has_exactly_the_scale_of_the_products(per_channel: bool) -> None:
-    made = quantized(
-        between_convs("r = Relu(c)"), AssignIntegers(per_channel=per_channel)
-    ).model
+    made = quantized(between_convs("r = Relu(c)"), AssignIntegers(per_channel=per_channel)).model
     for conv in of_type(made, "Conv")[:1]:
         x, w, b = (producer(value) for value in conv.inputs)
         assert constant(b.inputs[0]).dtype == np.int32
@@ -75,8 +73,7 @@ def test_the_bias_has_exactly_the_scale_of_the_products(per_channel: bool) -> No
 
 def test_the_bias_shift_is_added_before_rounding() -> None:
     source = between_convs("r = Relu(c)")
-    context = context_for(source)
-    plan = plan_for(context)
+    plan = plan_for(context_for(source), AssignIntegers(per_channel=False))
     shift = np.linspace(-1, 1, 6, dtype=np.float32)
     shifted = replace(plan, bias_shift={"node_c": shift})
     before, after = (of_type(lowered(source, p), "Conv")[0] for p in (plan, shifted))
@@ -106,7 +103,7 @@ def test_a_shift_makes_a_bias_where_there_is_none() -> None:
 def test_one_quantization_serves_all_readers() -> None:
     source = between_convs("g = Sigmoid(c) r = Mul(c, g)")
     made = quantized(source, layers=4).model
-    quantizers = [node for node in of_type(made, "QuantizeLinear")]
+    quantizers = of_type(made, "QuantizeLinear")
     assert len(quantizers) == len({id(node.inputs[0]) for node in quantizers}) == 5
 
 

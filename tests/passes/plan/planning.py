@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxq.graph.io import fingerprint
 from onnxq.numerics.statistics import Stats, ValueStats
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+    import onnx_ir as ir
 
     from onnxq.passbase import PlanPass
     from onnxq.plan.target import Target

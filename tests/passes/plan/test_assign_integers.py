@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from onnxq.passes.plan.assign_integers import AssignIntegers
@@ -14,6 +14,9 @@ from onnxq.plan.spec import PerAxis, PerTensor
 from onnxq.plan.target import Target, load_target
 from tests.passes.plan.planning import eager_target, hand_context, revised
 from tests.passes.rewrite.building import build, rng_weight
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 PER_CHANNEL, PER_TENSOR = PerAxis(1), PerTensor()
 
@@ -33,9 +36,7 @@ def convs(middle: str, **weights: np.ndarray) -> ir.Model:
     )
 
 
-def plan_of(
-    source: ir.Model, target: Target | None = None, **options: object
-) -> QuantPlan:
+def plan_of(source: ir.Model, target: Target | None = None, **options: object) -> QuantPlan:
     assign = AssignIntegers(**options)  # type: ignore[arg-type]
     return revised(assign, hand_context(source, target=target), QuantPlan())
 
@@ -164,12 +165,13 @@ def test_groups_of_parts_stay_apart() -> None:
     ],
     ids=[
         "float-reader", "relu-float-reader", "integer-reader", "both", "no-conv", "depthwise",
-        "relu-depthwise", "two-depthwise", "shared-weight", "depthwise-and-add", "grouped", "dense", "output",
+        "relu-depthwise", "two-depthwise", "shared-weight", "depthwise-and-add", "grouped", "dense",
+        "output",
     ],
 )  # fmt: skip
 def test_where_a_scale_per_channel_is_free(middle: str, value: str, wanted: object) -> None:
-    source = convs(middle, d=rng_weight(6, 1, 1, 1), g=rng_weight(6, 1, 1, 1),
-                   e=rng_weight(6, 2, 1, 1))  # fmt: skip
+    own = rng_weight(6, 1, 1, 1)
+    source = convs(middle, d=own, g=own, e=rng_weight(6, 2, 1, 1))
     target = eager_target()
     assert granularities(plan_of(source, target))[value] == wanted
     assert granularities(plan_of(source, target, per_channel=False))[value] == PER_TENSOR

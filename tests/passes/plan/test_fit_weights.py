@@ -99,8 +99,9 @@ def test_a_channel_of_zeros_has_scale_one() -> None:
 @pytest.mark.parametrize("axis", [0, None], ids=["channel", "tensor"])
 def test_rule_1_no_pair_of_codes_can_saturate(shape: tuple[int, ...], axis: int | None) -> None:
     w = np.sign(rng_weight(*shape)) * (0.8 + 0.2 * np.abs(np.tanh(rng_weight(*shape, seed=1))))
+    dims = ",".join(map(str, shape))
     source = build(
-        f"""f (float[1,{shape[1]},{"8," * (len(shape) - 3)}8] x, float[{",".join(map(str, shape))}] w)
+        f"""f (float[1,{shape[1]},{"8," * (len(shape) - 3)}8] x, float[{dims}] w)
             => (float[1,6,{"M," * (len(shape) - 3)}N] y) {{ y = Conv(x, w) }}""",
         w=w.astype(np.float32),
     )
@@ -110,8 +111,10 @@ def test_rule_1_no_pair_of_codes_can_saturate(shape: tuple[int, ...], axis: int 
     assert not pair_excess(kernel_rows(codes).astype(np.int32), 128).any()
     assert "against 16-bit saturation" in plan.notes[0].text
     assert plan.notes[0].where == "node_y"
-    scale = params_of(found).scale.reshape(-1, *[1] * (len(shape) - 1)) if axis == 0 else (
-        params_of(found).scale
+    scale = (
+        params_of(found).scale.reshape(-1, *[1] * (len(shape) - 1))
+        if axis == 0
+        else (params_of(found).scale)
     )
     # What was moved stays near: no code is off by more than the excess of its pair.
     assert np.abs(codes * scale - w).max() <= 70 * np.max(scale)
@@ -144,9 +147,7 @@ def test_rule_1_does_not_hold_where_nothing_saturates(why: str) -> None:
     source = conv(w, group=8 if why == "depthwise" else 1)
     found, plan = fitted(source, wish(0, dtype), target=target)
     assert found.codes is None
-    np.testing.assert_allclose(
-        params_of(found).scale, 1 / IntType.parse(dtype).qmax, rtol=1e-6
-    )
+    np.testing.assert_allclose(params_of(found).scale, 1 / IntType.parse(dtype).qmax, rtol=1e-6)
     assert not plan.notes
 
 

@@ -1,0 +1,76 @@
+"""The calibration data of one run: what ranges are fitted on, and what judges the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from onnxq.data.model_inputs import input_specs
+from onnxq.data.presets import load_preprocess
+from onnxq.data.sampling import choose_samples, split_holdout
+from onnxq.data.source import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import onnx_ir as ir
+
+    from onnxq.config import Config
+    from onnxq.data.base import DataSource, Feed
+    from onnxq.data.source import DataLike
+
+__all__ = ["CalibrationData"]
+
+
+@dataclass(frozen=True)
+class CalibrationData:
+    """Samples, split into a part to learn from and a part to judge by.
+
+    Attributes:
+        source: Where samples come from; None = no data.
+        calibration: Numbers of the samples that ranges are fitted on.
+        held_out: Numbers of the samples that the result is judged by.
+    """
+
+    source: DataSource | None
+    calibration: tuple[int, ...] = ()
+    held_out: tuple[int, ...] = ()
+
+    @classmethod
+    def open(cls, data: DataLike | None, model: ir.Model, config: Config) -> Self:
+        """Opens ``data`` and draws the samples that ``config`` asks for.
+
+        Raises:
+            DataError: The data cannot be read or does not fit the model's inputs.
+            ConfigError: The preprocessing is unknown.
+        """
+        preprocess = None if config.preprocess is None else load_preprocess(config.preprocess)
+        if data is None:
+            return cls(None)
+        source = open_source(data, input_specs(model), preprocess)
+        chosen = choose_samples(len(source), config.samples or len(source), config.seed)
+        calibration, held_out = split_holdout(chosen, config.seed)
+        return cls(source, tuple(calibration), tuple(held_out))
+
+    @property
+    def any(self) -> bool:
+        """Whether there is data."""
+        return self.source is not None
+
+    def feeds(self, numbers: Sequence[int]) -> Iterator[Feed]:
+        """Yields the samples of these numbers."""
+        return iter(()) if self.source is None else self.source.feeds(numbers)
+
+    def spread(self, count: int) -> Iterator[Feed]:
+        """Yields at most ``count`` calibration samples, evenly spread."""
+        total = len(self.calibration)
+        count = min(count, total)
+        return self.feeds([self.calibration[i * total // count] for i in range(count)])
+
+    def probes(self) -> list[Feed]:
+        """Returns one sample, or none where there is no data."""
+        return list(self.spread(1)) if self.calibration else []
+
+    def judges(self) -> tuple[int, ...]:
+        """Returns the numbers of the samples to judge by: held-out ones if there are any."""
+        return self.held_out or self.calibration

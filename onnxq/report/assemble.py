@@ -1,0 +1,142 @@
+"""Puts a :class:`Result` together from what the stages left."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxq.graph.query import macs
+from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result, TraceRow
+from onnxq.report.versions import versions
+
+if TYPE_CHECKING:
+    from onnxq.config import Config
+    from onnxq.data.calibration import CalibrationData
+    from onnxq.graph.io import ModelSource
+    from onnxq.manager import Trace
+    from onnxq.passbase import PlanContext
+    from onnxq.plan.quant_plan import QuantPlan
+
+__all__ = ["Proof", "Run", "assemble", "label"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was measured on the quantized model."""
+
+    fidelity: Fidelity
+    latency: Latency | None
+    heavy: tuple[HeavyLayer, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run was given and did.
+
+    Attributes:
+        source: The model as the user gave it.
+        original: The same, read.
+        samples: The calibration data.
+        config: The options.
+        trace: What the passes did.
+    """
+
+    source: ModelSource
+    original: ir.Model
+    samples: CalibrationData
+    config: Config
+    trace: Trace
+
+
+def label(source: ModelSource) -> str:
+    """Returns what messages call the model."""
+    return Path(source).name if isinstance(source, str | os.PathLike) else "the model"
+
+
+def assemble(
+    run: Run, context: PlanContext, plan: QuantPlan, quantized: ir.Model, proof: Proof
+) -> Result:
+    """Returns the result, not yet written.
+
+    Args:
+        run: What was given and done.
+        context: The float model in its rewritten form, with observed shapes.
+        plan: What was lowered.
+        quantized: The outcome.
+        proof: What was measured on it.
+    """
+    total = sum(layer.macs for layer in proof.heavy)
+    integer = sum(layer.macs for layer in proof.heavy if layer.integer)
+    stayed = [
+        FloatNode(name, node.op_type, macs(node, context.shapes) or 0, plan.float_nodes[name])
+        for node in context.model.graph
+        if (name := str(node.name)) in plan.float_nodes
+    ]
+    return Result(
+        model=quantized,
+        plan=plan,
+        source=label(run.source),
+        size_before=_size(run.source, run.original),
+        size_after=_weight_size(quantized),
+        latency=proof.latency,
+        fidelity=proof.fidelity,
+        integer_share=integer / total if total else 0.0,
+        stayed_float=tuple(stayed),
+        heavy=proof.heavy,
+        notes=run.trace.notes,
+        trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
+        warnings=_warnings(run, proof),
+        options=run.config.to_dict(),
+        versions=versions(),
+        seed=run.config.seed,
+    )
+
+
+def _warnings(run: Run, proof: Proof) -> tuple[str, ...]:
+    found = []
+    samples = run.samples
+    if not samples.any:
+        found.append(
+            "no --data: activation ranges need data, so only weights were quantized (int8 files, "
+            "float speed); nothing was measured"
+        )
+    elif not samples.held_out:
+        found.append("no sample could be held out: fidelity was measured on calibration data")
+    if samples.source is not None and samples.source.skipped:
+        first, reason = samples.source.skipped[0]
+        found.append(
+            f"{len(samples.source.skipped)} files could not be read and were left out, the first "
+            f"{first}: {reason}"
+        )
+    if samples.any and proof.heavy and not any(layer.integer for layer in proof.heavy):
+        found.append("nothing runs on integers: no part of this model pays for its conversions")
+    found += [f"{e.name} was rolled back: {e.rolled_back}" for e in run.trace.rolled_back]
+    return tuple(found)
+
+
+def _weight_size(model: ir.Model) -> int:
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def _size(source: ModelSource, model: ir.Model) -> int:
+    """Bytes of the model as given, external data included."""
+    if isinstance(source, bytes):
+        return len(source)
+    external = sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    )
+    if isinstance(source, str | os.PathLike):
+        return Path(source).stat().st_size + external
+    return _weight_size(model)

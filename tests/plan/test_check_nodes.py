@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from onnxq.plan.check import violations
+from onnxq.plan.quant_plan import QuantPlan, Use
+from onnxq.plan.spec import IntType, PerAxis, PerBlock
+from tests.passes.rewrite.building import build, rng_weight
+from tests.plan.checking import (
+    CPU,
+    ONE,
+    channel_plan,
+    channelwise,
+    field,
+    found,
+    planned,
+    scales,
+    value,
+    zeros,
+)
+
+if TYPE_CHECKING:
+    from tests.plan.checking import Edit
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+
+NODES: list[tuple[str, str]] = [
+    (
+        "moved",
+        value("p", scale=scales(9)[0]),
+        "node 'node_p' (MaxPool) only moves codes: 'r' and 'p'",
+    ),
+    ("moved type", value("f", dtype=IntType.parse("uint7")), "(Flatten) only moves codes: 'k' and"),
+    ("relu", value("r", zero_point=np.array(1)), "'r' is behind Relu and must have zero point 0"),
+    (
+        "clip low",
+        value("k", zero_point=np.array(1)),
+        "'k' is behind Clip and must have zero point 0",
+    ),
+    (
+        "clip high",
+        value("k", scale=scales(6 / 254)[0]),
+        "'k' is behind a Clip to 6, which its scale",
+    ),
+    (
+        "weight axis",
+        value("v", granularity=PerAxis(1)),
+        "weight 'v' of node 'node_d' must have one scale, or one per output channel",
+    ),
+    (
+        "weight blocks",
+        lambda p: p.with_values(
+            {"s": planned("int8", PerBlock(0, 3), np.ones((2, 5)), zeros(2, 5))}
+        ),
+        "weight 's' of node 'node_m' must have one scale",
+    ),
+    (
+        "bias",
+        field(bias_shift={"node_c": np.full(8, 1e9, np.float32)}),
+        "node 'node_c': the bias of channel",
+    ),
+    (
+        "added bias",
+        field(bias_shift={"node_m": np.full(5, 1e9, np.float32)}),
+        "node 'node_m': the bias of channel",
+    ),
+    (
+        "pairs",
+        value("v", codes=np.full((8, 8, 1, 1), 65)),
+        "in channel 0 two neighbouring codes of 'v'",
+    ),
+    (
+        "x",
+        lambda p: p.with_values({"x": planned("uint8", PerAxis(1), [1] * 4, [0] * 4)}),
+        "no Conv on",
+    ),
+    (
+        "use per channel",
+        lambda p: p.with_uses({Use("node_c", 0): planned("uint8", PerAxis(1), [1] * 4, [0] * 4)}),
+        "use 'node_c:0' of 'x' must have one scale",
+    ),
+    (
+        "other axis",
+        lambda p: p.with_values({"x": planned("uint8", PerAxis(2), [1] * 8, [0] * 8)}),
+        "value 'x' must have one scale, or one per channel",
+    ),
+]
+
+
+def moved(edit: Edit) -> Edit:
+    """Keeps groups out of it, so that the nodes have the say."""
+    return lambda plan: edit(replace(plan, groups=()))
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"), [row[1:] for row in NODES], ids=[row[0] for row in NODES]
+)
+def test_nodes_that_ask_for_something_else(edit: words: str) -> None:
+    lines = found(moved(edit))
+    assert any(words in line for line in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("scale", "fits"), [(6 / 254.4, False), (6 / 254.6, True)], ids=["wider", "as wide"]
+)
+def test_a_clip_saturates_where_its_bound_rounds_to_the_last_code(scale: float, fits: bool) -> None:
+    def edit(old: QuantPlan) -> QuantPlan:
+        return value("k", scale=scales(scale)[0])(value("f", scale=scales(scale)[0])(old))
+
+    assert (found(edit) == []) is fits
+
+
+def test_a_relu_behind_a_float_node_may_have_any_zero_point() -> None:
+    source = build(
+        """f (float[1,2,4,4] x, float[2,2,1,1] w) => (float[1,2,4,4] y) {
+            c = Conv(x, w) y = Relu(c) }""",
+        w=rng_weight(2, 2, 1, 1),
+    )
+    assert violations(QuantPlan({"y": planned(zero_point=5)}), source, CPU) == []
+
+
+DEPTHWISE = "y = Conv<group = 4>(c, v)"
+V = rng_weight(4, 1, 3, 3)
+DENSE = rng_weight(4, 4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "zero_point"),
+    [
+        (channelwise("y = Softmax(c)"), [0, 7, 100, 255]),
+        (channelwise(DEPTHWISE, v=V), 9),
+    ],
+    ids=["float reader", "depthwise"],
+)
+def test_a_scale_per_channel_is_allowed(source: ir.Model, zero_point: npt.ArrayLike) -> None:
+    target = replace(CPU, pair_bound=None)
+    assert violations(channel_plan(source, zero_point=zero_point), source, target) == []
+
+
+def test_a_scale_per_channel_behind_a_relu() -> None:
+    source = channelwise("r = Relu(c) y = Softmax(r)")
+    target = replace(CPU, pair_bound=None)
+    plan = channel_plan(source, "r").without(["c"])
+    assert violations(plan, source, target) == []
+    lines = violations(channel_plan(source, "r", [0, 0, 1, 0]).without(["c"]), source, target)
+    assert lines == ["value 'r' is behind Relu and must have zero point 0; change it"]
+
+
+@pytest.mark.parametrize(
+    ("source", "zero_point", "words"),
+    [
+        (channelwise(DEPTHWISE, v=V), [0, 0, 0, 1], "need equal zero points"),
+        (channelwise("y = Conv(c, dense)", dense=DENSE), 0, "node 'node_y' mixes its channels"),
+        (
+            channelwise("a = Conv<group = 4>(c, v) y = Mul(c, c)", v=V),
+            0,
+            "not only convolutions on integers read it",
+        ),
+    ],
+    ids=["zero points", "dense", "two kinds of reader"],
+)
+def test_a_scale_per_channel_that_would_change_the_function(
+    source: ir.Model, zero_point: npt.ArrayLike, words: str
+) -> None:
+    target = replace(CPU, pair_bound=None)
+    lines = violations(channel_plan(source, zero_point=zero_point), source, target)
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+def test_a_scale_per_channel_needs_all_uses_alike() -> None:
+    source = channelwise(DEPTHWISE, v=V)
+    plan = channel_plan(source).with_uses({Use("node_y", 0): ONE})
+    assert any(
+        "a use of it has a plan of its own" in line for line in violations(plan, source, CPU)
+    )
+
+
+def test_a_scale_per_channel_behind_a_relu_that_shares_its_input() -> None:
+    source = channelwise("r = Relu(c) s = Softmax(r) y = Add(s, c)")
+    plan = channel_plan(source, "r").without(["c", "s", "y"])
+    assert any("no Conv on integers writes it" in line for line in violations(plan, source, CPU))
