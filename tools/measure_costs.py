@@ -119,11 +119,16 @@ def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
         shapes = [(c, c, k, s, n, c) for (c, n), k, s in itertools.product(
             [(16, 112), (32, 56), (64, 56), (64, 28), (128, 28), (128, 14), (256, 14), (512, 7)],
             (3, 5), (1, 2))]
+    elif kind == "depthwise-ragged":
+        shapes = [(c, c, k, s, n, c) for (c, n), k, s in itertools.product(
+            [(24, 88), (24, 44), (60, 52), (58, 28), (116, 26), (116, 28), (232, 14)],
+            (3, 5), (1, 2))]
     elif kind == "stem":
         shapes = [(3, c, k, 2, n, 1) for c, k, n in itertools.product((16, 32, 64), (3, 6), (160, 224))]
     else:
         shapes = [(i, o, k, s, n, 1) for (i, o), n, (k, s) in itertools.product(
-            [(16, 64), (32, 32), (64, 64), (64, 256), (128, 128), (256, 256), (512, 128)],
+            [(16, 64), (24, 24), (32, 32), (48, 48), (60, 60), (64, 64), (64, 256), (116, 116),
+             (128, 128), (256, 256), (512, 128)],
             (7, 14, 28, 56), ((1, 1), (3, 1), (3, 2)))
             if i * o * k * k * n * n < 4e8]
     for cin, cout, k, stride, size, group in shapes:
@@ -154,7 +159,7 @@ def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float
 
 
 def main() -> None:
-    for kind in ("dense", "depthwise", "stem"):
+    for kind in ("dense", "depthwise", "depthwise-ragged", "stem"):
         rows = conv_rows(kind)
         features = [r[0] for r in rows]
         for column, label in ((1, "float"), (2, "integer")):

@@ -8,7 +8,8 @@ import numpy as np
 
 from onnxq.graph.query import only_use
 from onnxq.graph.roles import attribute, weight_channel_axis
-from onnxq.plan.check_sums import stale_codes, sum_violations
+from onnxq.plan.check_codes import stale_codes
+from onnxq.plan.check_sums import sum_violations
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, PerTensor

@@ -12,19 +12,16 @@ kernels add in 32 bits (``onnxq.numerics.pairs``).
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxq.graph.query import only_use, weight_of
 from onnxq.graph.roles import conv_kind, weight_channel_axis
-from onnxq.numerics.affine import dequantize
 from onnxq.numerics.pairs import kernel_rows, pair_excess
-from onnxq.plan.channels import common_params, has_channels, read_factors, writing_of
-from onnxq.plan.quant_plan import ValuePlan
-from onnxq.plan.spec import PerAxis, QParams, QuantSpec
-from onnxq.plan.weight_codes import code_limits, weight_codes
+from onnxq.plan.channels import common_params, has_channels, writing_of
+from onnxq.plan.check_codes import channel_codes
+from onnxq.plan.weight_codes import code_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,16 +29,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
-__all__ = ["stale_codes", "sum_violations"]
+__all__ = ["sum_violations"]
 
 _INT32 = 2.0**31
 # Elements of a weight handled at once.
 _CHUNK = 1 << 20
-# Rounding moves a weight of 8 bits by 1 %, of 4 bits by 15 %.
-_FAR = 0.25
-_FARTHER = 4
 
 
 def sum_violations(
@@ -89,37 +83,6 @@ def sum_violations(
         )
 
 
-def stale_codes(node: ir.Node, x: ValuePlan, w: ValuePlan) -> float | None:
-    """Returns ‖ŵ - w‖ / ‖w‖ of a heavy node's given codes where they cannot be meant for it.
-
-    That is, where they are a quarter off, and four times as far off as plain rounding. The weight
-    is what the codes were made for: with the scales per channel of the node's input folded in.
-    Large weights are judged by some of their channels.
-    """
-    weight = weight_of(node.inputs[1])
-    if weight is None or w.codes is None:
-        return None
-    axis, folded = weight_channel_axis(node), read_factors(node, x)
-    step = -(-weight.size // _CHUNK)
-    wanted = np.moveaxis(weight, axis, 0)[::step].astype(np.float32)
-    if folded is not None:
-        wanted = wanted * np.broadcast_to(folded, weight.shape)[::step]
-    given = _channel_codes(node, wanted, w, slice(None, None, step))
-    rounded = _channel_codes(node, wanted, replace(w, codes=None), slice(None, None, step))
-    far, near = (_distance(codes, wanted, w, step) for codes in (given, rounded))
-    return far if far > max(_FAR, _FARTHER * near) else None
-
-
-def _distance(
-    codes: npt.NDArray[np.int32], wanted: npt.NDArray[np.float32], w: ValuePlan, step: int
-) -> float:
-    assert w.params is not None
-    scale = w.params.scale[::step] if w.params.scale.ndim else w.params.scale
-    zero = np.zeros_like(scale, np.int32)
-    reals = dequantize(codes, scale, zero, 0 if scale.ndim else None)
-    return float(np.linalg.norm(reals - wanted) / max(float(np.linalg.norm(wanted)), 1e-30))
-
-
 def _pair_limit(node: ir.Node, x: ValuePlan, pair_bound: int | None) -> float:
     if pair_bound is None or (node.op_type == "Conv" and conv_kind(node) == "depthwise"):
         return math.inf
@@ -135,26 +98,12 @@ def _extremes(
     step = max(1, _CHUNK * channels // max(1, first.size))
     for start in range(0, channels, step):
         part = slice(start, start + step)
-        codes = _channel_codes(node, first[part], w, part)
+        codes = channel_codes(node, first[part], w, part)
         sums[part] = np.abs(codes.reshape(len(codes), -1)).sum(axis=1, dtype=np.float64)
         if math.isfinite(limit):
             rows = kernel_rows(codes) if codes.ndim > 2 else codes
             excess[part] = pair_excess(np.asarray(rows, np.int32), int(limit))
     return sums, excess
-
-
-def _channel_codes(
-    node: ir.Node, rows: npt.NDArray[np.float32], w: ValuePlan, part: slice
-) -> npt.NDArray[np.int32]:
-    """Returns the codes of the output channels ``part``, whose weights are ``rows`` [O, …]."""
-    if w.codes is not None:
-        return np.moveaxis(w.codes, weight_channel_axis(node), 0)[part]
-    assert w.params is not None
-    params, granularity = w.params, w.spec.granularity
-    if isinstance(granularity, PerAxis):
-        params, granularity = QParams(params.scale[part], params.zero_point[part]), PerAxis(0)
-    spec = QuantSpec(w.spec.dtype, w.spec.symmetric, granularity)
-    return weight_codes(np.asarray(rows, np.float32), ValuePlan(spec, params)).astype(np.int32)
 
 
 def _bias_codes(

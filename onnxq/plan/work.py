@@ -17,11 +17,19 @@ __all__ = ["kernel_kind", "weight_axis", "work_of"]
 
 weight_axis = weight_channel_axis
 
+_LANES = 16
+
 
 def kernel_kind(node: ir.Node) -> str:
     """Returns the cost table's key for ``node``."""
     if node.op_type == "Conv":
-        return conv_kind(node)
+        kind = conv_kind(node)
+        weight = node.inputs[1]
+        assert weight is not None
+        assert weight.shape is not None
+        channels = weight.shape[0]
+        ragged = isinstance(channels, int) and channels % _LANES != 0
+        return f"{kind}-ragged" if kind == "depthwise" and ragged else kind
     return "matmul" if node.op_type in ("Gemm", "MatMul") else node.op_type
 
 

@@ -91,8 +91,8 @@ class LowerWeightsOnly(LoweringPass):
                 continue
             if str(value.name) in self.plan.values or value in coded:
                 raise PlanError(
-                    f"the plan quantizes '{value.name}', which is no weight; give the data that "
-                    "it was made with, or a plan of weights alone"
+                    f"the plan quantizes '{value.name}', which is no weight; give --data, "
+                    "or a plan of weights alone"
                 )
         for name, plan in self.plan.values.items():
             if isinstance(plan.spec.granularity, PerBlock):

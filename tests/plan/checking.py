@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
+from onnxq.plan.channels import read_factors
 from onnxq.plan.check import violations
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, PerTensor, QParams, QuantSpec
@@ -121,8 +123,8 @@ ONE = planned()
 
 def channelwise(tail: str, **weights: npt.ArrayLike) -> ir.Model:
     """c is written by a convolution; ``tail`` makes y of it."""
-    names = {"v": "float[4,1,3,3] v", "dense": "float[4,4,1,1] dense"}
-    declared = "".join(f", {names[name]}" for name in weights)
+    dims = {name: ",".join(map(str, np.shape(data))) for name, data in weights.items()}
+    declared = "".join(f", float[{dims[name]}] {name}" for name in weights)
     return build(
         f"""f (float[1,2,8,8] x, float[4,2,1,1] w, float[4] b{declared}) => (float[1,4,M,N] y) {{
             c = Conv(x, w, b) {tail} }}""",
@@ -133,11 +135,21 @@ def channelwise(tail: str, **weights: npt.ArrayLike) -> ir.Model:
 
 
 def channel_plan(source: ir.Model, name: str = "c", zero_point: npt.ArrayLike = 0) -> QuantPlan:
-    """Everything is planned, weights coarsely; ``name`` has a scale per channel."""
+    """Everything is planned; ``name`` has a scale per channel, for which weights have codes."""
     values = [*source.graph.inputs, *source.graph.initializers.values()]
     values += [out for node in source.graph for out in node.outputs]
+    each = np.broadcast_to(np.asarray(zero_point), 4)
+    channels = planned("uint8", PerAxis(1), [0.1, 0.2, 0.4, 0.8], each)
     plans = {
         str(v.name): planned("int8") if is_constant(v) else ONE for v in values if v.name != "b"
     }
-    each = np.broadcast_to(np.asarray(zero_point), 4)
-    return QuantPlan({**plans, name: planned("uint8", PerAxis(1), [0.1, 0.2, 0.3, 0.4], each)})
+    for node in source.graph:
+        weight = weight_of(node.inputs[1]) if len(node.inputs) > 1 else None
+        if weight is None or node.inputs[0] is None or node.inputs[0].name != name:
+            continue
+        factors = read_factors(node, channels)
+        if factors is not None and weight.shape[1] in (1, 4):
+            codes = np.rint(weight * factors / 0.1)
+            w = str(node.inputs[1].name)  # type: ignore[union-attr]
+            plans[w] = replace(plans[w], codes=np.asarray(codes, np.int32))
+    return QuantPlan({**plans, name: channels})

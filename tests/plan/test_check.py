@@ -26,6 +26,7 @@ from tests.plan.checking import (
 )
 
 if TYPE_CHECKING:
+    from tests.plan.checking import Edit
 
 
 def test_a_plan_of_the_passes_fits() -> None:
@@ -47,7 +48,7 @@ def test_the_first_violation_is_raised_with_the_number_of_the_others() -> None:
         check_plan(wrong, context.model, CPU)
 
 
-ENTRIES: list[tuple[str, str]] = [
+ENTRIES: list[tuple[str, Edit, str]] = [
     ("value", lambda p: p.with_values({"rr": ONE}), "no value 'rr'; did you mean 'r'?"),
     ("far value", lambda p: p.with_values({"other": ONE}), "no value 'other'; remove it"),
     ("use", lambda p: p.with_uses({Use("nodec", 0): ONE}), "'nodec'; did you mean 'node_c'?"),
@@ -112,7 +113,7 @@ ENTRIES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(
     ("edit", "words"), [row[1:] for row in ENTRIES], ids=[row[0] for row in ENTRIES]
 )
-def test_entries_that_do_not_fit(edit: words: str) -> None:
+def test_entries_that_do_not_fit(edit: Edit, words: str) -> None:
     lines = found(edit)
     assert any(words in line for line in lines), lines
     assert not any("\n" in line for line in lines)
@@ -125,7 +126,6 @@ def test_integers_cannot_be_planned() -> None:
 
 
 def test_narrower_types_are_allowed() -> None:
-    _context, _plan = fitting()
     edit = value("s", dtype=IntType.parse("int4"), codes=None)
     assert found(edit) == []
 

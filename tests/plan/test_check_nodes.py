@@ -24,12 +24,13 @@ from tests.plan.checking import (
 )
 
 if TYPE_CHECKING:
-    from tests.plan.checking import Edit
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from tests.plan.checking import Edit
 
-NODES: list[tuple[str, str]] = [
+
+NODES: list[tuple[str, Edit, str]] = [
     (
         "moved",
         value("p", scale=scales(9)[0]),
@@ -71,13 +72,13 @@ NODES: list[tuple[str, str]] = [
     ),
     (
         "pairs",
-        value("v", codes=np.full((8, 8, 1, 1), 65)),
-        "in channel 0 two neighbouring codes of 'v'",
+        value("w", codes=np.full((8, 4, 3, 3), 65)),
+        "in channel 0 two neighbouring codes of 'w'",
     ),
     (
         "x",
         lambda p: p.with_values({"x": planned("uint8", PerAxis(1), [1] * 4, [0] * 4)}),
-        "no Conv on",
+        "no Conv with a",
     ),
     (
         "use per channel",
@@ -100,7 +101,7 @@ def moved(edit: Edit) -> Edit:
 @pytest.mark.parametrize(
     ("edit", "words"), [row[1:] for row in NODES], ids=[row[0] for row in NODES]
 )
-def test_nodes_that_ask_for_something_else(edit: words: str) -> None:
+def test_nodes_that_ask_for_something_else(edit: Edit, words: str) -> None:
     lines = found(moved(edit))
     assert any(words in line for line in lines), lines
 
@@ -124,9 +125,19 @@ def test_a_relu_behind_a_float_node_may_have_any_zero_point() -> None:
     assert violations(QuantPlan({"y": planned(zero_point=5)}), source, CPU) == []
 
 
+def test_scales_that_a_bias_raises_leave_the_codes_in_place() -> None:
+    weight = rng_weight(4, 2, 1, 1) * 1e-3
+    source = build(
+        "f (float[1,2,4,4] x, float[4,2,1,1] w) => (float[1,4,4,4] y) { y = Conv(x, w) }", w=weight
+    )
+    coarse = replace(planned("int8"), codes=np.zeros((4, 2, 1, 1), np.int32))
+    assert violations(QuantPlan({"x": ONE, "w": coarse, "y": ONE}), source, CPU) == []
+
+
 DEPTHWISE = "y = Conv<group = 4>(c, v)"
-V = rng_weight(4, 1, 3, 3)
-DENSE = rng_weight(4, 4, 1, 1)
+GROUPED = "y = Conv<group = 2>(c, pairs)"
+V, PAIRS, DENSE = rng_weight(4, 1, 3, 3), rng_weight(4, 2, 1, 1), rng_weight(4, 4, 1, 1)
+NO_PAIRS = replace(CPU, pair_bound=None)
 
 
 @pytest.mark.parametrize(
@@ -134,54 +145,91 @@ DENSE = rng_weight(4, 4, 1, 1)
     [
         (channelwise("y = Softmax(c)"), [0, 7, 100, 255]),
         (channelwise(DEPTHWISE, v=V), 9),
+        (channelwise("y = Conv(c, dense)", dense=DENSE), 9),
+        (
+            channelwise(
+                "a = Conv<group = 4>(c, v) d = Conv(c, dense) y = Softmax(d)", v=V, dense=DENSE
+            ),
+            9,
+        ),
     ],
-    ids=["float reader", "depthwise"],
+    ids=["float reader", "depthwise", "dense", "two convolutions"],
 )
 def test_a_scale_per_channel_is_allowed(source: ir.Model, zero_point: npt.ArrayLike) -> None:
-    target = replace(CPU, pair_bound=None)
-    assert violations(channel_plan(source, zero_point=zero_point), source, target) == []
+    assert violations(channel_plan(source, zero_point=zero_point), source, NO_PAIRS) == []
 
 
 def test_a_scale_per_channel_behind_a_relu() -> None:
     source = channelwise("r = Relu(c) y = Softmax(r)")
-    target = replace(CPU, pair_bound=None)
     plan = channel_plan(source, "r").without(["c"])
-    assert violations(plan, source, target) == []
-    lines = violations(channel_plan(source, "r", [0, 0, 1, 0]).without(["c"]), source, target)
+    assert violations(plan, source, NO_PAIRS) == []
+    lines = violations(channel_plan(source, "r", [0, 0, 1, 0]).without(["c"]), source, NO_PAIRS)
     assert lines == ["value 'r' is behind Relu and must have zero point 0; change it"]
 
 
+def without_codes(plan: QuantPlan, name: str) -> QuantPlan:
+    return plan.with_values({name: replace(plan.values[name], codes=None)})
+
+
+BOTH = "a = Conv<group = 4>(c, v) y = Mul(c, c)"
+TWICE = "a = Conv(c, dense) y = Conv(a, dense)"
+
+FAULTS: list[tuple[str, str, dict[str, npt.ArrayLike], Edit, str]] = [
+    ("two kinds", BOTH, {"v": V}, field(), "not only convolutions with planned weights read it"),
+    ("groups", GROUPED, {"pairs": PAIRS}, field(), "node 'node_y' has groups of channels"),
+    ("shared", TWICE, {"dense": DENSE}, field(), "weight 'dense' has no codes made for it alone"),
+    (
+        "no codes",
+        DEPTHWISE,
+        {"v": V},
+        lambda plan: without_codes(plan, "v"),
+        "weight 'v' has no codes made for it alone",
+    ),
+    (
+        "use",
+        DEPTHWISE,
+        {"v": V},
+        lambda plan: plan.with_uses({Use("node_y", 0): ONE}),
+        "a use of it has a plan of its own",
+    ),
+    (
+        "writer",
+        DEPTHWISE,
+        {"v": V},
+        lambda plan: plan.without(["w"]),
+        "no Conv with a planned weight",
+    ),
+]
+
+
 @pytest.mark.parametrize(
-    ("source", "zero_point", "words"),
-    [
-        (channelwise(DEPTHWISE, v=V), [0, 0, 0, 1], "need equal zero points"),
-        (channelwise("y = Conv(c, dense)", dense=DENSE), 0, "node 'node_y' mixes its channels"),
-        (
-            channelwise("a = Conv<group = 4>(c, v) y = Mul(c, c)", v=V),
-            0,
-            "not only convolutions on integers read it",
-        ),
-    ],
-    ids=["zero points", "dense", "two kinds of reader"],
+    ("tail", "weights", "edit", "words"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
 )
 def test_a_scale_per_channel_that_would_change_the_function(
-    source: ir.Model, zero_point: npt.ArrayLike, words: str
+    tail: str, weights: dict[str, npt.ArrayLike], edit: Edit, words: str
 ) -> None:
-    target = replace(CPU, pair_bound=None)
-    lines = violations(channel_plan(source, zero_point=zero_point), source, target)
+    source = channelwise(tail, **weights)
+    lines = violations(edit(channel_plan(source)), source, NO_PAIRS)
     assert len(lines) == 1
     assert words in lines[0]
 
 
-def test_a_scale_per_channel_needs_all_uses_alike() -> None:
+def test_zero_points_per_channel_must_be_equal_for_convolutions() -> None:
     source = channelwise(DEPTHWISE, v=V)
-    plan = channel_plan(source).with_uses({Use("node_y", 0): ONE})
-    assert any(
-        "a use of it has a plan of its own" in line for line in violations(plan, source, CPU)
-    )
+    lines = violations(channel_plan(source, zero_point=[0, 0, 0, 1]), source, NO_PAIRS)
+    assert len(lines) == 1
+    assert "the convolutions that read it need equal zero points" in lines[0]
 
 
 def test_a_scale_per_channel_behind_a_relu_that_shares_its_input() -> None:
     source = channelwise("r = Relu(c) s = Softmax(r) y = Add(s, c)")
     plan = channel_plan(source, "r").without(["c", "s", "y"])
-    assert any("no Conv on integers writes it" in line for line in violations(plan, source, CPU))
+    assert any("no Conv with a planned weight" in line for line in violations(plan, source, CPU))
+
+
+def test_codes_that_were_made_for_other_scales_per_channel() -> None:
+    source = channelwise("y = Conv(c, dense)", dense=DENSE)
+    plan = channel_plan(source).with_values({"c": ONE})
+    lines = violations(plan, source, NO_PAIRS)
+    assert len(lines) == 1
+    assert "the codes of weight 'dense' are" in lines[0]

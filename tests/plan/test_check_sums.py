@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,8 +16,6 @@ from tests.plan.checking import (
     channelwise,
     planned,
 )
-
-if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("with_codes", [False, True], ids=["rounded", "given"])
