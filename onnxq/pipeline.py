@@ -17,7 +17,7 @@ from onnxq.graph.io import check_target, load, quantized_nodes, save, to_bytes
 from onnxq.graph.spec import check_float, check_qdq
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
-from onnxq.passes.lower import lowering_of
+from onnxq.passes.lower import lowering_of, lowerings
 from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import normalize_passes, repair_passes
@@ -84,7 +84,7 @@ def optimize(
             context = _observed(context, plan, samples, config, tell)
             plan = manager.revise(context, fitting_passes(config, _lowered), plan)
     check_plan(plan, model, target, context.shapes)
-    quantized = manager.lower(model, lowering_of(plan, with_data=samples.any))
+    quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
     proof = _verify(original, quantized, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace)
@@ -100,7 +100,7 @@ def known_passes() -> list[tuple[str, str, str]]:
         *(("plan", p) for p in deciding_passes(config, with_data=False)),
         *(("plan", p) for p in deciding_passes(config, with_data=True)),
         *(("plan", p) for p in fitting_passes(config, _lowered)),
-        *(("lowering", lowering_of(QuantPlan(), with_data=has)) for has in (False, True)),
+        *(("lowering", p) for p in lowerings(QuantPlan())),
     ]
     rows = {(p.name, kind): (type(p).__doc__ or "").strip().splitlines()[0] for kind, p in passes}
     return [(name, kind, summary) for (name, kind), summary in rows.items()]
@@ -164,7 +164,7 @@ def _context(
 
 
 def _lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    return lowering_of(plan, with_data=True)(model).model
+    return lowering_of(plan, model)(model).model
 
 
 def _observed(

@@ -33,7 +33,8 @@ def node_violations(plan: QuantPlan, model: ir.Model, target: Target) -> Iterato
        a Conv with a planned weight that writes it, directly or through a Relu that nothing else
        precedes. Either no such Conv reads it, or nothing else: dense or depthwise ones with equal
        zero points and with codes, made for it (``onnxq.plan.channels``), in weights of their own.
-    2. An operator that moves codes about has the same params before and behind it.
+    2. An operator that moves codes about has the same params before and behind it, unless it was
+       kept float.
     3. A Relu or Clip that vanishes into the quantization behind it saturates as that does: the
        codes of its bounds are the least and greatest code or lie beyond.
     4. A heavy node's weight has one scale, or one per output channel, and codes that resemble it.
@@ -50,7 +51,7 @@ def node_violations(plan: QuantPlan, model: ir.Model, target: Target) -> Iterato
         rule = target.ops.get(node.op_type) if node.domain == "" else None
         if rule is None:
             continue
-        if rule.kind is OpKind.SAME_PARAMS:
+        if rule.kind is OpKind.SAME_PARAMS and str(node.name) not in plan.float_nodes:
             yield from around.unequal(node)
         elif rule.kind is OpKind.ABSORBED:
             yield from around.unsaturated(node)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onnxq.runtime.session import Feed, ModelLike
 
-__all__ = ["SqnrSum", "output_sqnr"]
+__all__ = ["Reference", "SqnrSum"]
 
 
 class SqnrSum:
@@ -44,19 +44,26 @@ class SqnrSum:
         return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
 
 
-def output_sqnr(
-    real: ModelLike, quantized: ModelLike, feeds: Iterable[Feed], *, threads: int = 1
-) -> dict[str, float]:
-    """Returns output name → SQNR in dB over ``feeds``, both models fully optimized.
+class Reference:
+    """A model's outputs on some samples, kept to compare other models with."""
 
-    Outputs that are not floating point, or whose shape differs between the two, are left out.
-    """
-    first, second = make_session(real, threads=threads), make_session(quantized, threads=threads)
-    sums: dict[str, SqnrSum] = {}
-    for feed in feeds:
-        found = second.run(feed)
-        for name, wanted in first.run(feed).items():
-            comparable = isinstance(wanted, np.ndarray) and wanted.shape == found[name].shape
-            if comparable and wanted.dtype.kind == "f":
-                sums.setdefault(name, SqnrSum()).add(wanted, found[name])
-    return {name: total.decibels for name, total in sums.items()}
+    def __init__(self, model: ModelLike, feeds: Iterable[Feed], *, threads: int = 1) -> None:
+        """Runs ``model``, fully optimized, once on every sample."""
+        session = make_session(model, threads=threads)
+        self._threads = threads
+        self._runs = [(feed, session.run(feed)) for feed in feeds]
+
+    def sqnr(self, other: ModelLike) -> dict[str, float]:
+        """Returns output name → SQNR of ``other`` in dB.
+
+        Outputs that are not floating point, or whose shape differs, are left out.
+        """
+        session = make_session(other, threads=self._threads)
+        sums: dict[str, SqnrSum] = {}
+        for feed, outputs in self._runs:
+            found = session.run(feed)
+            for name, wanted in outputs.items():
+                comparable = isinstance(wanted, np.ndarray) and wanted.shape == found[name].shape
+                if comparable and wanted.dtype.kind == "f":
+                    sums.setdefault(name, SqnrSum()).add(wanted, found[name])
+        return {name: total.decibels for name, total in sums.items()}

@@ -8,12 +8,22 @@ from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.lower.weight_only import LowerWeightsOnly
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from onnxq.passbase import LoweringPass
     from onnxq.plan.quant_plan import QuantPlan
 
-__all__ = ["lowering_of"]
+__all__ = ["lowering_of", "lowerings"]
 
 
-def lowering_of(plan: QuantPlan, *, with_data: bool) -> LoweringPass:
-    """Returns the lowering of ``plan``: with activations on integers, or weights alone."""
-    return LowerToQdq(plan) if with_data else LowerWeightsOnly(plan)
+def lowerings(plan: QuantPlan) -> tuple[LoweringPass, LoweringPass]:
+    """Returns all lowerings of ``plan``: with activations on integers, and weights alone."""
+    return LowerToQdq(plan), LowerWeightsOnly(plan)
+
+
+def lowering_of(plan: QuantPlan, model: ir.Model) -> LoweringPass:
+    """Returns the lowering that ``plan`` asks for: weights alone where it plans nothing else."""
+    integers, weights = lowerings(plan)
+    activations = {str(out.name) for node in model.graph for out in node.outputs}
+    activations |= {str(value.name) for value in model.graph.inputs}
+    return integers if plan.uses or activations & set(plan.values) else weights

@@ -34,9 +34,9 @@ def deciding_passes(
         with_data: Whether activations can be quantized.
         forced_float: Node name → reason, for nodes that stay float whatever they cost.
     """
-    if not with_data:
-        return [QuantizeWeightsOnly(keep_float=config.keep_float)]
     per_channel = config.weight_granularity == "channel"
+    if not with_data:
+        return [QuantizeWeightsOnly(keep_float=config.keep_float, per_channel=per_channel)]
     return [AssignIntegers(config.keep_float, forced_float or {}, per_channel)]
 
 

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from onnxq.graph.roles import attribute, conv_kind
 from onnxq.numerics.affine import affine_params
 from onnxq.numerics.channel_scales import Reader, channel_scales
-from onnxq.numerics.range_search import RangeProblem, lp, minmax, percentile
+from onnxq.numerics.range_search import FittedRange, RangeProblem, lp, minmax, percentile
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.spec import PerAxis, QParams
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.numerics.range_search import FittedRange
     from onnxq.numerics.statistics import Stats, ValueStats
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
@@ -90,6 +89,8 @@ class FitActivations(PlanPass):
         method: "minmax", "percentile" or "lp".
         percent: For "percentile".
         p: Exponent for "lp"; 2 is the mean squared error.
+        found: Ranges by the names of the values that share them; a plan made anew for the same
+            statistics need not search them again.
     """
 
     name = "fit-activations"
@@ -97,6 +98,9 @@ class FitActivations(PlanPass):
     method: str = "lp"
     percent: float = 99.99
     p: float = 2.0
+    found: dict[tuple[int, tuple[str, ...]], FittedRange] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the params of all planned values that have statistics."""
@@ -132,7 +136,8 @@ class FitActivations(PlanPass):
         behind = _function_behind(members[0]) if len(members) == 1 else None
         bounds = _bounds(members)
         problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
-        found = self._search(problem)
+        key = id(stats), tuple(str(value.name) for value in members)
+        found = self.found[key] = self.found.get(key) or self._search(problem)
         scale, zero_point = affine_params(found.low, found.high, limits)
         if behind is _hard_swish:
             scale, zero_point = _snapped(found, limits) or (scale, zero_point)

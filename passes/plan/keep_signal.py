@@ -26,7 +26,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.obstacles import data_positions
 from onnxq.plan.spec import PerTensor
-from onnxq.runtime.compare import output_sqnr
+from onnxq.runtime.compare import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,46 +59,46 @@ class KeepSignal(PlanPass):
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     replan: Callable[[PlanContext, Mapping[str, str]], QuantPlan]
     enough: float = 20.0
-    samples: int = 8
+    samples: int = 4
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan``, or the plan with the chosen places float if that is better."""
-        before = self._measure(context, plan)
+        feeds = context.samples(self.samples)
+        reference = Reference(context.model, feeds, threads=context.threads)
+
+        def measure(candidate: QuantPlan) -> float:
+            sqnr = reference.sqnr(self.lower(context.model, candidate))
+            return min(sqnr.values(), default=math.inf)
+
+        before = measure(plan)
         if before >= self.enough:
             return plan
         weak = _weak_values(context, plan)
-        chosen = self._fewest(context, plan, weak, before)
+        chosen = _fewest(plan, weak, measure, before)
         if not chosen:
             return plan
         forced = _touching(context, plan, chosen)
         revised = self.replan(context, forced)
-        after = self._measure(context, revised)
+        after = measure(revised)
         if after < before + _LEAST_GAIN:
             text = f"{len(forced)} nodes in float would bring {after - before:.1f} dB"
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, chosen[0], text)])
         text = f"{len(forced)} nodes in float: worst output {before:.1f} → {after:.1f} dB"
         return revised.with_notes([Note(NoteKind.FIRED, self.name, chosen[0], text)])
 
-    def _measure(self, context: PlanContext, plan: QuantPlan) -> float:
-        quantized = self.lower(context.model, plan)
-        feeds = context.samples(self.samples)
-        return min(
-            output_sqnr(context.model, quantized, feeds, threads=context.threads).values(),
-            default=math.inf,
-        )
 
-    def _fewest(
-        self, context: PlanContext, plan: QuantPlan, weak: list[str], before: float
-    ) -> list[str]:
-        """Rule 2."""
-        gains = [
-            self._measure(context, plan.without(weak[: number + 1])) - before
-            for number in range(min(len(weak), _STEPS))
-        ]
-        if max(gains, default=0.0) < _LEAST_GAIN:
-            return []
-        enough = next(i for i, gain in enumerate(gains) if gain >= _WORTH * max(gains))
-        return weak[: enough + 1]
+def _fewest(
+    plan: QuantPlan, weak: list[str], measure: Callable[[QuantPlan], float], before: float
+) -> list[str]:
+    """Rule 2."""
+    gains = [
+        measure(plan.without(weak[: number + 1])) - before
+        for number in range(min(len(weak), _STEPS))
+    ]
+    if max(gains, default=0.0) < _LEAST_GAIN:
+        return []
+    enough = next(i for i, gain in enumerate(gains) if gain >= _WORTH * max(gains))
+    return weak[: enough + 1]
 
 
 def _weak_values(context: PlanContext, plan: QuantPlan) -> list[str]:

@@ -92,7 +92,7 @@ def detector() -> ir.Model:
         ws=he(64, 64, 3, 3, seed=5),
         wbox=he(4, 64, 1, 1, seed=6),
         bbox=np.full(4, 3, np.float32),
-        wcls=he(3, 64, 1, 1, seed=7),
+        wcls=he(3, 64, 1, 1, seed=7) * np.float32(0.4),
         bcls=np.full(3, -1, np.float32),
         stride=np.float32(64),
         s4=np.array([1, 4, 64]),
