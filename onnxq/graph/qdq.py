@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Affine", "GraphEditor"]
 
+_LOWEST = np.float32(-3e38)
+
 
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -100,6 +102,27 @@ class GraphEditor:
         else:
             self.graph.append(node)
         return output
+
+    def shield(
+        self, value: ir.Value, *, before: ir.Node | None = None, after: ir.Node | None = None
+    ) -> ir.Value:
+        """Adds Max(value, lowest): no operation, but one that onnxruntime fuses nothing across."""
+        return self.node(
+            "Max",
+            [value, self.constant("lowest", np.asarray(_LOWEST))],
+            stem=f"{value.name}_float",
+            dtype=ir.DataType.FLOAT,
+            shape=value.shape,
+            before=before,
+            after=after,
+        )
+
+    def drop_unused_constants(self) -> None:
+        """Removes the initializers that nothing reads any more."""
+        outputs = {id(value) for value in self.graph.outputs}
+        for name, value in list(self.graph.initializers.items()):
+            if not value.uses() and id(value) not in outputs and not value.is_graph_input():
+                del self.graph.initializers[name]
 
     def parameters(self, stem: str, affine: Affine) -> list[ir.Value | None]:
         """Returns the scale and zero point as constants, the latter absent where it is 0."""

@@ -78,6 +78,8 @@ class Session:
         Raises:
             ModelError: onnxruntime refuses the feeds or fails on the way.
         """
+        if not self.outputs:  # nothing was asked for, which onnxruntime takes for a mistake
+            return {}
         try:
             results = self._session.run(None, dict(feeds), self._quiet)
         except Exception as error:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
@@ -48,7 +49,6 @@ _BIAS_POSITION = 2
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 _HEAVY = (*_BIASED, "MatMul")
 _SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
-_LOWEST = np.float32(-3e38)
 _INT32 = np.iinfo(np.int32)
 
 
@@ -94,7 +94,7 @@ class LowerToQdq(LoweringPass):
             if len(node.inputs) > 1 and self._planned(node, _WEIGHT_POSITION) is not None
         }
         # not by name: a planned graph output gives its name to its DequantizeLinear
-        self._planned_outputs = {
+        planned_outputs = {
             id(out) for node in nodes for out in node.outputs if out.name in self.plan.values
         }
         self._pools_codes = {str(node.name) for node in nodes if self._planned(node, 0) is not None}
@@ -107,8 +107,10 @@ class LowerToQdq(LoweringPass):
             self._lower_uses(editor, value)
             self._lower_value(editor, value)
         for node in nodes:
-            self._lower_hard_swish(editor, node)
-        _drop_unused_initializers(graph)
+            integer = str(node.name) not in self.plan.float_nodes
+            if node.op_type == "HardSwish" and integer and id(node.outputs[0]) in planned_outputs:
+                hard_swish_on_codes(editor, node)
+        editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)
 
     def _planned(self, node: ir.Node, position: int) -> ValuePlan | None:
@@ -227,16 +229,7 @@ class LowerToQdq(LoweringPass):
             return
         value = node.inputs[0]
         assert value is not None
-        lowest = editor.constant("lowest", np.asarray(_LOWEST))
-        shielded = editor.node(
-            "Max",
-            [value, lowest],
-            stem=f"{value.name}_float",
-            dtype=ir.DataType.FLOAT,
-            shape=value.shape,
-            before=node,
-        )
-        node.replace_input_with(0, shielded)
+        node.replace_input_with(0, editor.shield(value, before=node))
 
     def _reads_codes(self, node: ir.Node) -> bool:
         """Whether ``node`` is a convolution that takes a scale per channel into its weight."""
@@ -331,62 +324,4 @@ class LowerToQdq(LoweringPass):
         pool = value.producer()
         if pool is None or pool.op_type != "MaxPool" or str(pool.name) in self._pools_codes:
             return value
-        lowest = editor.constant("lowest", np.asarray(_LOWEST))
-        return editor.node(
-            "Max",
-            [value, lowest],
-            stem=f"{value.name}_pooled",
-            dtype=ir.DataType.FLOAT,
-            shape=value.shape,
-            after=pool,
-        )
-
-    def _lower_hard_swish(self, editor: GraphEditor, node: ir.Node) -> None:
-        """Rule 5; a HardSwish on other scales stays the float operator between DQ and Q."""
-        on_codes = id(node.outputs[0]) in self._planned_outputs
-        if node.op_type != "HardSwish" or not on_codes or str(node.name) in self.plan.float_nodes:
-            return
-        real = node.inputs[0]
-        dequantize = real.producer() if real is not None else None
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            return
-        codes = dequantize.inputs[0]
-        scale = _constant_of(dequantize.inputs[1])
-        if codes is None or real is None or scale is None or scale.ndim:
-            return
-        zero = dequantize.inputs[2].const_value  # type: ignore[union-attr]
-        assert zero is not None
-        zero_point, step = int(zero.numpy()), round(3 / float(scale))
-        info = np.iinfo(zero.numpy().dtype)
-        fits = info.min <= zero_point - step and zero_point + step <= info.max
-        if abs(float(scale) * step - 3) > 1e-5 or not fits:
-            return
-        storage = zero.numpy().dtype
-        low = editor.constant("code_bound", np.asarray(zero_point - step, storage))
-        high = editor.constant("code_bound", np.asarray(zero_point + step, storage))
-        dtype = ir.DataType.from_numpy(storage)
-        clipped = editor.node(
-            "Clip",
-            [codes, low, high],
-            stem=f"{codes.name}_gate",
-            dtype=dtype,
-            shape=real.shape,
-            before=node,
-        )
-        gate = Affine(np.asarray(scale / 6, np.float32), np.asarray(zero_point - step, storage))
-        factor = editor.dequantize(clipped, gate, stem=f"{codes.name}_gate", before=node)
-        product = ir.node(
-            "Mul", [real, factor], outputs=None, name=editor.fresh(f"{node.name}_product")
-        )
-        editor.graph.insert_before(node, product)
-        old, new = node.outputs[0], product.outputs[0]
-        new.name, new.shape, new.type = editor.fresh(f"{old.name}_product"), old.shape, old.type
-        old.replace_all_uses_with(new)
-        editor.graph.remove(node, safe=True)
-
-
-def _drop_unused_initializers(graph: ir.Graph) -> None:
-    outputs = {id(value) for value in graph.outputs}
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and id(value) not in outputs and not value.is_graph_input():
-            del graph.initializers[name]
+        return editor.shield(value, after=pool)

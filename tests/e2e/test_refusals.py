@@ -134,7 +134,7 @@ def test_an_option_that_makes_no_sense(
     ("data", "said"),
     [
         ({"x": images(4, size=8)}, "x"),
-        ({"y": images(4)}, "y"),
+        ({"y": images(4), "z": images(4)}, "y"),
         ({"x": np.full((4, 3, 16, 16), np.nan, np.float32)}, "NaN"),
         ({"x": images(4)[:0]}, "x"),
         ("absent.npz", "absent.npz"),
