@@ -9,10 +9,11 @@ reads it: for convolutions (kernel row, kernel column, input channel).
 A row that exceeds the limit gets a larger scale (coarser codes), a few codes moved to the limit, or
 both: the factor f minimises
 
-    f² · K · s² / 12  +  Σ over pairs  max(0, P / f - L)² · s² · f² / 2
+    f² · K · s² / 12  +  2 · Σ over pairs  max(0, P / f - L)² · s² · f²
 
 which is the expected rounding error plus the error of the moved pairs, with s the row's scale, P a
-pair's sum in codes and L the limit.
+pair's sum in codes and L the limit. Moved pairs count four times: behind Relu activations have one
+sign, so that errors that all point towards zero do not cancel as rounding errors do.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def pair_scale_factor(
         sums = np.partition(sums, -_LARGEST, axis=1)[:, -_LARGEST:]
     factors = _FACTORS[:, None, None]
     moved = np.maximum(sums[None] / factors - limit, 0) ** 2
-    errors = factors[..., 0] ** 2 * (rows.shape[1] / 12 + moved.sum(-1) / 2) * steps**2
+    errors = factors[..., 0] ** 2 * (rows.shape[1] / 12 + 2 * moved.sum(-1)) * steps**2
     if np.ndim(scale) == 0:
         return np.asarray(_FACTORS[errors.sum(axis=1).argmin()])
     return np.asarray(_FACTORS[errors.argmin(axis=0)], np.float64)

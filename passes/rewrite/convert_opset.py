@@ -197,6 +197,9 @@ def _keep_annotations(old: ir.Model, new: ir.Model) -> None:
         for value in [*kept, *(output for node in graph for output in node.outputs)]:
             if value.name in values:
                 _keep_value(values[value.name], value)
+    for before, after in zip(old.graph.outputs, new.graph.outputs, strict=True):
+        # the converter infers shapes anew, but what the model promised its callers stays
+        after.type, after.shape = before.type, before.shape
 
 
 def _keep_value(old: ir.Value, new: ir.Value) -> None:

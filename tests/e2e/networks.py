@@ -25,11 +25,11 @@ def he(*shape: int, seed: int = 0) -> Array:
 
 
 def images(count: int = 16, size: int = 16, seed: int = 0) -> Array:
-    """Float32 [count, 3, size, size] with neighbours that resemble each other, roughly in -2..2."""
+    """Float32 [count, 3, size, size] with neighbours that resemble each other, in -2..2."""
     rng = np.random.default_rng(seed)
-    coarse = rng.normal(size=(count, 3, size // 4, size // 4))
-    fine = rng.normal(size=(count, 3, size, size))
-    return np.asarray(np.kron(coarse, np.ones((4, 4))) + 0.3 * fine, np.float32)
+    coarse = rng.uniform(-1.5, 1.5, (count, 3, size // 4, size // 4))
+    fine = rng.uniform(-0.5, 0.5, (count, 3, size, size))
+    return np.asarray(np.kron(coarse, np.ones((4, 4))) + fine, np.float32)
 
 
 def classifier(batch: str = "N", name: str = "x", extra: str = "", outputs: str = "") -> ir.Model:

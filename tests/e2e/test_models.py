@@ -132,7 +132,7 @@ def test_a_single_small_layer_stays_float_and_says_why() -> None:
 
 def test_scores_beside_pixels_survive() -> None:
     source = detector()
-    made = onnxq.optimize(source, {"x": images(32)}, threads=1, check=True)
+    made = onnxq.optimize(source, {"x": images(64)}, threads=1, check=True)
     real, found = [], []
     for picture in images(8, seed=3):
         real.append(run(source, {"x": picture[None]}, "all")["y"])
@@ -141,7 +141,7 @@ def test_scores_beside_pixels_survive() -> None:
     assert np.concatenate(real)[:, :4].max() > 500
     assert np.ptp(np.concatenate(real)[:, 4:]) > 0.3
     assert error[:, 4:].max() < 0.02
-    assert error[:, :4].max() < 20
+    assert error[:, :4].max() < 0.05 * np.concatenate(real)[:, :4].max()
     assert integer_heavy(made.model) == 5
 
 

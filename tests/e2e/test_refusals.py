@@ -159,7 +159,9 @@ def test_a_model_that_does_not_run(tmp_path: Path) -> None:
 # ---- after the work ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", ["sqnr>=200", "integer>=0.99", "speedup>=1000", "agreement>=0.5"])
+@pytest.mark.parametrize(
+    "wanted", ["sqnr>=200", "integer>=0.99", "speedup>=1000", "agreement>=0.5"]
+)
 def test_a_requirement_that_is_missed_leaves_nothing(wanted: str, path: Path) -> None:
     places = {name: path.with_name(name) for name in ("json", "report", "save_plan")}
     data = None if wanted == "agreement>=0.5" else {"x": images()}

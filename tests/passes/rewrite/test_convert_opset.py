@@ -329,3 +329,8 @@ def test_dynamic_batch_stays_dynamic() -> None:
     result = converted(source)
     assert str(result.graph.inputs[0].shape) == "[batch,3]"
     assert str(result.graph.outputs[0].shape) == "[batch,3]"
+
+
+def test_promised_output_shape_stays() -> None:
+    source = parsed(11, "f (float[1,3] x) => (float[n,m] y) { y = Clip(x) }")
+    assert str(converted(source).graph.outputs[0].shape) == "[n,m]"
