@@ -31,7 +31,7 @@ from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
-from onnxq.selection import selected
+from onnxq.selection import check_names, selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +64,13 @@ def optimize(
         OnnxqError: Something that the user can mend; nothing is written then.
     """
     tell: Progress = progress or _silent
+    check_names(config, [row[0] for row in known_passes()], _optional())
     target = load_target(config.target)
     original = _read(source)
     path = _output_path(source, config)
     if path is not None:
         check_target(original, path, protect=_protected(source))
-    check_reports(config)
+    check_reports(config, [path, *_protected(source)])
     samples = CalibrationData.open(data, original, config)
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
@@ -104,6 +105,12 @@ def known_passes() -> list[tuple[str, str, str]]:
     ]
     rows = {(p.name, kind): (type(p).__doc__ or "").strip().splitlines()[0] for kind, p in passes}
     return [(name, kind, summary) for (name, kind), summary in rows.items()]
+
+
+def _optional() -> list[str]:
+    """Names of the passes that a result can do without."""
+    fitting = [p.name for p in fitting_passes(Config(), _lowered)]
+    return [p.name for p in float_rewrites()] + [n for n in fitting if not n.startswith("fit-")]
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -144,8 +151,7 @@ def _protected(source: ModelSource) -> list[Path]:
 def _rewrite(original: ir.Model, manager: PassManager, config: Config) -> ir.Model:
     """Brings the model into the form that quantization knows; its function stays."""
     model = manager.rewrite(original.clone(), normalize_passes(config.opset))
-    passes = selected(float_rewrites(), config, known=[row[0] for row in known_passes()])
-    model = manager.rewrite(model, passes, to_fixpoint=True)
+    model = manager.rewrite(model, selected(float_rewrites(), config), to_fixpoint=True)
     check_float(model)
     return model
 

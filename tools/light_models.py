@@ -3,10 +3,11 @@
     python tools/light_models.py                        # all nine
     python tools/light_models.py resnet50 vgg19 --threads 2
 
-Their weights are placeholders: every weight is one number repeated. By default they are filled with
-seeded He-normal values, so that signals neither die nor explode on their way; ``--as-shipped`` keeps
-the placeholders, which shows that even a degenerate model goes through. Either way only structure,
-size and speed mean something; the fidelity of random weights says nothing about trained ones.
+Their weights are placeholders: every weight is one number repeated. By default they are filled
+with seeded He-normal values, so that signals neither die nor explode on their way;
+``--as-shipped`` keeps the placeholders, which shows that even a degenerate model goes through.
+Either way only structure, size and speed mean something; the fidelity of random weights says
+nothing about trained ones.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import onnx
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+_M = TypeVar("_M", onnx.TensorProto, onnx.ValueInfoProto, onnx.NodeProto)
 SAMPLES = 8
 SEED = 0
 _SPREADING = {("BatchNormalization", 1), ("BatchNormalization", 4), ("Mul", 1)}
@@ -94,16 +96,12 @@ def _store(
     dropped: set[str],
 ) -> None:
     """Puts initializers in the place of what made the placeholders."""
-    kept = [copied(tensor) for tensor in graph.initializer if tensor.name not in filled]
-    inputs = [copied(value) for value in graph.input if value.name not in dropped]
-    nodes = [copied(node) for node in nodes]
+    kept = [_copied(tensor) for tensor in graph.initializer if tensor.name not in filled]
+    inputs = [_copied(value) for value in graph.input if value.name not in dropped]
+    nodes = [_copied(node) for node in nodes]
     tensors = [numpy_helper.from_array(array, name) for name, array in filled.items()]
     listed = {value.name for value in inputs}
-    declared = [
-        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-        for tensor in tensors
-        if tensor.name not in listed
-    ]
+    declared = [_declared(tensor) for tensor in tensors if tensor.name not in listed]
     for field, items in (
         ("node", nodes),
         ("initializer", [t for t in kept if t.name not in dropped] + tensors),
@@ -113,7 +111,18 @@ def _store(
         getattr(graph, field).extend(items)
 
 
-def copied(message: Any) -> Any:  # noqa: ANN401 - any protobuf message
+def _declared(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:
+    """The graph input that a file of IR version 3 wants for every initializer."""
+    value = onnx.ValueInfoProto(name=tensor.name)
+    kind = value.type.tensor_type
+    kind.elem_type = tensor.data_type
+    kind.shape.SetInParent()
+    for size in tensor.dims:
+        kind.shape.dim.add().dim_value = size
+    return value
+
+
+def _copied(message: _M) -> _M:
     """Returns a copy that outlives the field which holds ``message``."""
     clone = type(message)()
     clone.CopyFrom(message)
@@ -146,7 +155,7 @@ def row(path: Path, *, as_shipped: bool, threads: int) -> str:
         start = time.perf_counter()
         try:
             result = onnxq.optimize(source, data=f"{folder}/data.npz", threads=threads)
-        except Exception as error:  # noqa: BLE001 - the table shows whatever went wrong
+        except Exception as error:
             line = " ".join(str(error).split())
             return f"| {name} | | | | | {type(error).__name__}: {line} |"
         seconds = time.perf_counter() - start

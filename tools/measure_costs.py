@@ -81,8 +81,14 @@ def _conv_net(cin: int, cout: int, k: int, stride: int, size: int, group: int, q
             add(name + "_w", w)
         nodes.append(
             helper.make_node(
-                "Conv", [x, name + "_w"], [name + "_y"], name=name,
-                kernel_shape=[kk, kk], pads=[kk // 2] * 4, strides=[st, st], group=g,
+                "Conv",
+                [x, name + "_w"],
+                [name + "_y"],
+                name=name,
+                kernel_shape=[kk, kk],
+                pads=[kk // 2] * 4,
+                strides=[st, st],
+                group=g,
             )
         )
         nodes.append(helper.make_node("Relu", [name + "_y"], [name + "_r"]))
@@ -96,7 +102,8 @@ def _conv_net(cin: int, cout: int, k: int, stride: int, size: int, group: int, q
     y = conv("last", y, cout, 16, 1, 1, 1)
     shape = [1, 3 if stem else 16, size, size]
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info(y, TensorProto.FLOAT, None)],
         weights,
@@ -116,21 +123,58 @@ def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
     """Returns (features, float µs, integer µs) for shapes of one kind of convolution."""
     rows = []
     if kind == "depthwise":
-        shapes = [(c, c, k, s, n, c) for (c, n), k, s in itertools.product(
-            [(16, 112), (32, 56), (64, 56), (64, 28), (128, 28), (128, 14), (256, 14), (512, 7)],
-            (3, 5), (1, 2))]
+        shapes = [
+            (c, c, k, s, n, c)
+            for (c, n), k, s in itertools.product(
+                [
+                    (16, 112),
+                    (32, 56),
+                    (64, 56),
+                    (64, 28),
+                    (128, 28),
+                    (128, 14),
+                    (256, 14),
+                    (512, 7),
+                ],
+                (3, 5),
+                (1, 2),
+            )
+        ]
     elif kind == "depthwise-ragged":
-        shapes = [(c, c, k, s, n, c) for (c, n), k, s in itertools.product(
-            [(24, 88), (24, 44), (60, 52), (58, 28), (116, 26), (116, 28), (232, 14)],
-            (3, 5), (1, 2))]
+        shapes = [
+            (c, c, k, s, n, c)
+            for (c, n), k, s in itertools.product(
+                [(24, 88), (24, 44), (60, 52), (58, 28), (116, 26), (116, 28), (232, 14)],
+                (3, 5),
+                (1, 2),
+            )
+        ]
     elif kind == "stem":
-        shapes = [(3, c, k, 2, n, 1) for c, k, n in itertools.product((16, 32, 64), (3, 6), (160, 224))]
+        shapes = [
+            (3, c, k, 2, n, 1) for c, k, n in itertools.product((16, 32, 64), (3, 6), (160, 224))
+        ]
     else:
-        shapes = [(i, o, k, s, n, 1) for (i, o), n, (k, s) in itertools.product(
-            [(16, 64), (24, 24), (32, 32), (48, 48), (60, 60), (64, 64), (64, 256), (116, 116),
-             (128, 128), (256, 256), (512, 128)],
-            (7, 14, 28, 56), ((1, 1), (3, 1), (3, 2)))
-            if i * o * k * k * n * n < 4e8]
+        shapes = [
+            (i, o, k, s, n, 1)
+            for (i, o), n, (k, s) in itertools.product(
+                [
+                    (16, 64),
+                    (24, 24),
+                    (32, 32),
+                    (48, 48),
+                    (60, 60),
+                    (64, 64),
+                    (64, 256),
+                    (116, 116),
+                    (128, 128),
+                    (256, 256),
+                    (512, 128),
+                ],
+                (7, 14, 28, 56),
+                ((1, 1), (3, 1), (3, 2)),
+            )
+            if i * o * k * k * n * n < 4e8
+        ]
     for cin, cout, k, stride, size, group in shapes:
         pixels = (size // stride) ** 2
         features = {
@@ -167,7 +211,9 @@ def main() -> None:
             c = fit(features, times)
             guess = [sum(c[n] * f[n] for n in c) for f in features]
             error = np.median(np.abs(np.log(np.array(guess) / np.array(times))))
-            print(f"[costs.{kind}.{label}]  # median error {np.exp(error) - 1:.0%}, n = {len(rows)}")
+            print(
+                f"[costs.{kind}.{label}]  # median error {np.exp(error) - 1:.0%}, n = {len(rows)}"
+            )
             print(f"mac_ns = {c['mac'] * 1e3:.5f}")
             print(f"output_ns = {c['output'] * 1e3:.4f}")
             print(f"patch_ns = {c['patch'] * 1e3:.4f}")

@@ -60,6 +60,8 @@ def open_source(
     if not inputs:
         raise DataError("the model has no inputs, so it takes no data; leave the data out")
     if isinstance(where, str | os.PathLike):
+        if not os.fspath(where):
+            raise DataError(f"the path of the data is empty; {_KINDS}")
         return batched(_open_path(Path(where), inputs, preprocess), inputs)
     if preprocess is not None:
         raise DataError(_no_preprocess("the data"))

@@ -58,6 +58,8 @@ def load(source: ModelSource) -> ir.Model:
     if isinstance(source, bytes):
         return _from_proto(_parse(source, "model"), "model", None)
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise ModelError("the path of the model is empty; name the .onnx file")
         path = Path(source)
         return _from_proto(_parse(_read(path), str(path)), str(path), path.parent)
     raise ModelError(

@@ -13,7 +13,7 @@ from onnxq.report.html_report import html_report
 from onnxq.report.json_report import json_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from onnxq.config import Config
     from onnxq.report.result import Result
@@ -21,16 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["check_reports", "write_reports"]
 
 
-def check_reports(config: Config) -> None:
-    """Finds out early whether the reports can be written, leaving no trace.
+def check_reports(config: Config, taken: Iterable[Path | None]) -> None:
+    """Finds out early whether reports and plan can be written, leaving no trace.
+
+    Args:
+        config: Names them.
+        taken: Files that they must not replace: the model as given and as it will be written.
 
     Raises:
-        OutputError: One cannot.
+        OutputError: One cannot, or would replace a model.
     """
-    for path in (config.json, config.report):
-        if path is not None:
-            with _pending(path):
-                pass
+    models = {os.path.realpath(path) for path in taken if path is not None}
+    for path in (config.json, config.report, config.save_plan):
+        if path is None:
+            continue
+        if os.path.realpath(path) in models:
+            raise OutputError(f"{path}: is the model; name another file for the report or plan")
+        with _pending(path):
+            pass
 
 
 def write_reports(result: Result, config: Config) -> None:

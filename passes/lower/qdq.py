@@ -34,6 +34,7 @@ from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
+from onnxq.plan.bias_codes import bias_codes
 from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
@@ -49,7 +50,6 @@ _BIAS_POSITION = 2
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 _HEAVY = (*_BIASED, "MatMul")
 _SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
-_INT32 = np.iinfo(np.int32)
 
 
 def _axis(plan: ValuePlan) -> int | None:
@@ -68,6 +68,15 @@ def _constant_of(value: ir.Value | None) -> npt.NDArray[np.float32] | None:
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     return np.asarray(value.const_value.numpy(), np.float32)
+
+
+def _integer_bias(
+    editor: GraphEditor, stem: str, bias: npt.NDArray[np.float32], x: ValuePlan, w: ValuePlan
+) -> ir.Value:
+    codes, scale = bias_codes(bias, x, w)
+    affine = Affine(scale, None, 0 if scale.ndim else None)
+    constant = editor.constant(f"{stem}_codes", codes)
+    return editor.dequantize(constant, affine, stem=stem, before=editor.graph[0])
 
 
 class LowerToQdq(LoweringPass):
@@ -166,7 +175,7 @@ class LowerToQdq(LoweringPass):
         if x is None:
             replacement = editor.constant(f"{stem}_scaled", np.asarray(total, np.float32))
         else:
-            replacement = self._integer_bias(editor, stem, total.reshape(-1), x, w)
+            replacement = _integer_bias(editor, stem, total.reshape(-1), x, w)
         node.replace_input_with(_BIAS_POSITION, replacement)
 
     def _absorb_channels(
@@ -203,25 +212,8 @@ class LowerToQdq(LoweringPass):
             return
         shift = self.plan.bias_shift.get(str(node.name), np.float32(0))
         stem = str(add.inputs[position].name)  # type: ignore[union-attr]
-        bias = self._integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
+        bias = _integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
         add.replace_input_with(position, bias)
-
-    def _integer_bias(
-        self,
-        editor: GraphEditor,
-        stem: str,
-        bias: npt.NDArray[np.float32],
-        x: ValuePlan,
-        w: ValuePlan,
-    ) -> ir.Value:
-        assert x.params is not None
-        assert w.params is not None
-        x_params = common_params(x.params) if _axis(x) is not None else x.params
-        scale = np.asarray(x_params.scale * w.params.scale, np.float32)
-        codes = np.clip(np.rint(bias.astype(np.float64) / scale), _INT32.min, _INT32.max)
-        constant = editor.constant(f"{stem}_codes", codes.astype(np.int32))
-        affine = Affine(scale, None, 0 if scale.ndim else None)
-        return editor.dequantize(constant, affine, stem=stem, before=editor.graph[0])
 
     def _shield_float(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 4."""
@@ -285,7 +277,8 @@ class LowerToQdq(LoweringPass):
         if plan is None:
             return
         uses = list(value.uses())
-        leaves, name = value.is_graph_output(), str(value.name)
+        # what goes in and out unchanged stays as it is; only its readers see codes
+        leaves, name = value.is_graph_output() and not value.is_graph_input(), str(value.name)
         if leaves:
             value.name = editor.fresh(f"{name}_float")
         written = plan

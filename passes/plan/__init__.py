@@ -12,6 +12,7 @@ from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
+from onnxq.selection import selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from onnxq.passbase import PlanContext, PlanPass
 
 __all__ = ["deciding_passes", "fitting_passes"]
+
+_NEEDED = {FitActivations.name, FitWeights.name}
 
 
 def deciding_passes(
@@ -66,5 +69,6 @@ def fitting_passes(
         CorrectBias(lower),
         KeepSignal(lower, replan),
     ]
-    passes = [p for p in passes if p.name not in config.skip]
+    chosen = {p.name for p in selected(passes, config)} | _NEEDED
+    passes = [p for p in passes if p.name in chosen]
     return passes

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnxq.graph.query import descendants
 from onnxq.graph.roles import attribute, is_activation, reaches
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AssignIntegers"]
 
+_FUSES = ("AveragePool", "Softmax", "Where")
 _FUSES_INTO_FLOAT_CONV = ("Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid")
 
 
@@ -115,7 +117,7 @@ class AssignIntegers(PlanPass):
             if (
                 self.per_channel
                 and rule.kind in (OpKind.HEAVY, OpKind.ABSORBED)
-                and _free_channels(node, integer)
+                and _free_channels(node, integer, target)
             ):
                 channels = QuantSpec(target.activation, symmetric=False, granularity=PerAxis(1))
                 values[str(node.outputs[0].name)] = ValuePlan(channels)
@@ -146,7 +148,7 @@ def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str]) -> b
     return any(str(user.name) in integer for user in users)
 
 
-def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
+def _free_channels(node: ir.Node, integer: frozenset[str], target: Target) -> bool:
     """Whether what a convolution writes can have a scale per channel (``onnxq.plan.channels``).
 
     All its readers must be float nodes, which multiply by the scales as they dequantize, or
@@ -162,7 +164,10 @@ def _free_channels(node: ir.Node, integer: frozenset[str]) -> bool:
         return False
     users = [user for user in value.consumers() if str(user.name) in integer]
     if not users:
-        return True
+        # onnxruntime would fuse such a node between these scales and later ones, and fail
+        fuses = any(u.op_type in target.ops or u.op_type in _FUSES for u in value.consumers())
+        behind = {str(node.name) for node in descendants([value])} if fuses else set()
+        return not behind & integer
     alone = len(users) == len(value.consumers()) and not value.is_graph_output()
     return alone and all(_takes_channels(user) for user in users)
 

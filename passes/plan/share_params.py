@@ -7,8 +7,8 @@ and rounded a second time. A Concat is joined when
 2. every input that something else reads too has at least half the range of all together, so that
    no reader loses more than one bit; inputs that only Concats read are rounded to the output's
    scale anyway;
-3. no input comes from an absorbed Relu or Clip while the joint range goes below zero: the operator
-   vanishes only into a quantization whose least code is zero.
+3. the joint range stays within the bounds of every absorbed Relu or Clip: the operator vanishes
+   only into a quantization that saturates where it does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.spec import PerTensor
 
 if TYPE_CHECKING:
@@ -75,10 +76,13 @@ def _obstacle(plan: QuantPlan, members: list[ir.Value], stats: Stats) -> str | N
     for value in members:
         own = ranges[str(value.name)]
         producer = value.producer()
-        if low < 0 and producer is not None and producer.op_type in ("Relu", "Clip"):
-            return f"'{value.name}' must keep its zero at the least code"
+        if producer is not None and producer.op_type in ("Relu", "Clip"):
+            bounds = clip_bounds(producer)
+            if low < bounds[0] or high > bounds[1]:
+                return f"'{value.name}' is bounded to {bounds[0]:g} … {bounds[1]:g}"
         narrow = own[1] - own[0] < _LEAST_SHARE * (high - low)
-        if narrow and any(user.op_type != "Concat" for user in value.consumers()):
+        others = value.is_graph_output() or any(u.op_type != "Concat" for u in value.consumers())
+        if narrow and others:
             return f"'{value.name}' would keep less than half of its codes"
     return None
 

@@ -27,7 +27,7 @@ class FoldConstants(RewritePass):
        than the weights it replaces (a transposed weight), or little (2^20 elements).
     2. Random values are not constants.
     3. ConstantOfShape is another pass's, which needs no memory for it.
-    4. The types and shapes that the model states for its outputs stay.
+    4. What is an output of the graph stays computed; its stated type and shape stay too.
     """
 
     name = "fold-constants"
@@ -74,7 +74,8 @@ class FoldConstants(RewritePass):
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    return False if node.op_type in _RANDOM else None
+    leaves = any(value.is_graph_output() for value in node.outputs)
+    return False if leaves or node.op_type in _RANDOM else None
 
 
 def _shapes(model: ir.Model) -> list[str]:

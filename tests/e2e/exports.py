@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 from onnx import numpy_helper
 
 import onnxq
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
-    import onnx_ir as ir
 
     from onnxq.report.result import Result
 
@@ -55,7 +55,7 @@ def export(
         if value.name.startswith("x"):
             continue
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        dtype = _dtype(value.type.tensor_type.elem_type)
         given = weights.get(value.name)
         drawn = _drawn(rng, value.name, shape) if given is None else given
         array = np.asarray(drawn).astype(dtype).reshape(shape)
@@ -63,6 +63,10 @@ def export(
         if not listed:
             proto.graph.input.remove(value)
     return proto
+
+
+def _dtype(kind: int) -> np.dtype[Any]:
+    return np.dtype(ir.DataType(kind).numpy())
 
 
 def _drawn(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -87,7 +91,7 @@ def samples_for(proto: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
         # an axis of 1 or of unknown size counts samples; any other is part of each sample
         one = dims[1:] if dims[0] in (0, 1) else dims
         shape = (SAMPLES, *(size or 16 for size in one))
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        dtype = _dtype(kind.elem_type)
         if np.issubdtype(dtype, np.integer):
             found[value.name] = rng.integers(0, 256, shape).astype(dtype)
         else:
@@ -102,7 +106,7 @@ def sqnr(reference: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     return math.inf if noise == 0 else 10 * math.log10(float(np.square(signal).sum()) / noise)
 
 
-def assert_goes_through(proto: onnx.ModelProto, least: float = 10.0, **options: object) -> Result:
+def assert_goes_through(proto: onnx.ModelProto, least: float = 10.0, **options: Any) -> Result:  # noqa: ANN401
     """Optimizes a model and asserts that the result runs at both levels and resembles it.
 
     Args:
@@ -123,7 +127,7 @@ def assert_goes_through(proto: onnx.ModelProto, least: float = 10.0, **options: 
     feed = _first(proto, data)
     expected = run(_nameless(proto), feed)
     for level in ("off", "all"):
-        _assert_close(expected, run(quantized, feed, level), least, level)  # type: ignore[arg-type]
+        _assert_close(expected, run(quantized, feed, level), least, level)
     return result
 
 
@@ -143,7 +147,7 @@ def _nameless(proto: onnx.ModelProto) -> bytes:
     copy.CopyFrom(proto)
     for node in copy.graph.node:
         node.name = ""
-    return copy.SerializeToString()
+    return bytes(copy.SerializeToString())
 
 
 def _assert_close(expected: Feeds, got: Feeds, least: float, level: str) -> None:

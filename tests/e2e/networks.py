@@ -21,7 +21,7 @@ __all__ = ["classifier", "detector", "float_heavy", "he", "images", "integer_hea
 def he(*shape: int, seed: int = 0) -> Array:
     """Weights that keep the size of what passes through (He et al. 2015)."""
     spread = np.sqrt(2 / np.prod(shape[1:]))
-    return (np.random.default_rng(seed).normal(size=shape) * spread).astype(np.float32)
+    return np.asarray(np.random.default_rng(seed).normal(size=shape) * spread, np.float32)
 
 
 def images(count: int = 16, size: int = 16, seed: int = 0) -> Array:

@@ -31,7 +31,7 @@ def proven(source: ir.Model, data: Feeds, feeds: Feeds, least_db: float = 30) ->
     assert not [row for row in made.trace if row.rolled_back]
     wanted = run(source, feeds)
     for level in ("off", "all"):
-        found = run(made.model, feeds, level)  # type: ignore[arg-type]
+        found = run(made.model, feeds, level)
         assert list(found) == list(wanted)
         for name, array in wanted.items():
             assert found[name].shape == array.shape

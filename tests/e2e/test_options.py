@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import onnxq
+from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError
 from onnxq.graph.io import to_bytes
 from onnxq.plan.spec import PerAxis, PerTensor
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @cache
 def optimized(*, samples: int = 16, **options: object) -> Result:
     data = {"x": images(samples)}
-    return onnxq.optimize(classifier(), data, threads=1, **options)
+    return onnxq.optimize(classifier(), data, threads=1, **options)  # type: ignore[arg-type]
 
 
 # ---- nodes that stay float -----------------------------------------------------------------------
@@ -79,10 +80,7 @@ def test_a_quarter_of_the_samples_is_held_out(available: int, asked: int, judged
 
 def test_held_out_samples_have_no_part_in_the_plan() -> None:
     x = images(16)
-    config = onnxq.Config(threads=1)
-    from onnxq.data.calibration import CalibrationData
-
-    held = CalibrationData.open({"x": x}, classifier(), config).held_out
+    held = CalibrationData.open({"x": x}, classifier(), onnxq.Config()).held_out
     spoilt = x.copy()
     spoilt[list(held)] *= 100
     first, second = (onnxq.optimize(classifier(), {"x": a}, threads=1) for a in (x, spoilt))
@@ -93,7 +91,7 @@ def test_held_out_samples_have_no_part_in_the_plan() -> None:
 def test_data_may_be_an_iterable_of_feeds_or_a_callable() -> None:
     rows = [{"x": row[None]} for row in images(16)]
     for data in (rows, lambda: iter(rows), images(16)):
-        made = onnxq.optimize(classifier(), data, threads=1)  # type: ignore[arg-type]
+        made = onnxq.optimize(classifier(), data, threads=1)
         assert to_bytes(made.model) == to_bytes(optimized().model)
 
 

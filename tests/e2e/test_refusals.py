@@ -55,7 +55,7 @@ def refused(
             source,
             {"x": images()} if data is None else data,
             progress=stages,
-            **{"threads": 1, **options},  # type: ignore[arg-type]
+            **{"threads": 1, **options},
         )
     message = str(caught.value)
     assert "\n" not in message
@@ -148,7 +148,7 @@ def test_data_that_does_not_fit(data: object, said: str, path: Path) -> None:
     assert only_the_model(path)
 
 
-def test_a_model_that_does_not_run(tmp_path: Path) -> None:
+def test_a_model_that_does_not_run() -> None:
     source = classifier()
     source.graph.node("node_r1").op_type = "Reluu"
     message, reached = refused(ModelError, source)

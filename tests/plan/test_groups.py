@@ -28,3 +28,17 @@ def test_nothing_is_united_without_a_link(groups: list[frozenset[str]]) -> None:
             reached.update(*linked)
             rest = [group for group in rest if group not in linked]
         assert reached == whole
+
+
+def test_the_first_member_decides_the_order() -> None:
+    groups = [frozenset(text) for text in ("ab", "cd", "ef", "da")]
+    assert merge_groups(groups) == [frozenset("ef"), frozenset("abcd")]
+
+
+def test_a_chain_is_one_group() -> None:
+    groups = [frozenset(text) for text in ("ab", "cd", "bc")]
+    assert merge_groups(groups) == [frozenset("abcd")]
+
+
+def test_no_groups_are_none() -> None:
+    assert merge_groups([]) == []

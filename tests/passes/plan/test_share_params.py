@@ -160,13 +160,27 @@ def test_rule_2_counts_for_the_whole_chain() -> None:
 # ---- rule 3 --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("absorbed", ["Relu(a)", "Clip(a, lo, hi)"], ids=["relu", "clip"])
+@pytest.mark.parametrize(
+    ("absorbed", "bounds"),
+    [("Relu(a)", "0 … inf"), ("Clip(a, lo, hi)", "0 … 6")],
+    ids=["relu", "clip"],
+)
 @pytest.mark.parametrize("low", [0.0, -0.1], ids=["positive", "negative"])
-def test_rule_3_what_absorbs_keeps_its_zero_at_the_least_code(absorbed: str, low: float) -> None:
+def test_rule_3_what_absorbs_keeps_its_zero_at_the_least_code(
+    absorbed: str, bounds: str, low: float
+) -> None:
     source = joined(f"r = {absorbed}\n k = Concat<axis=1>(r, b)")
     groups, refused = shared(source, {"r": (0, 1), "b": (low, 1), "k": (low, 1)})
     assert groups == ([] if low < 0 else [{"r", "b", "k"}])
-    assert refused == (["'r' must keep its zero at the least code"] if low < 0 else [])
+    assert refused == ([f"'r' is bounded to {bounds}"] if low < 0 else [])
+
+
+@pytest.mark.parametrize(("high", "joins"), [(6.0, True), (6.1, False)])
+def test_rule_3_what_absorbs_keeps_its_upper_bound(high: float, joins: bool) -> None:
+    source = joined("r = Clip(a, lo, hi)\n s = Relu(b)\n k = Concat<axis=1>(r, s)")
+    groups, refused = shared(source, {"r": (0, 6), "s": (0, high), "k": (0, high)})
+    assert groups == ([{"r", "s", "k"}] if joins else [])
+    assert refused == ([] if joins else ["'r' is bounded to 0 … 6"])
 
 
 def test_a_bounded_input_does_not_bound_the_others() -> None:
