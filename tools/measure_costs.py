@@ -47,7 +47,9 @@ def _profile(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, 
     return {key: float(min(t[2:])) for key, t in times.items()}
 
 
-def _conv_net(cin: int, cout: int, k: int, stride: int, size: int, group: int, quantized: bool):
+def _conv_net(
+    cin: int, cout: int, k: int, stride: int, size: int, group: int, quantized: bool
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """A chain conv → the conv under test → conv, so that its neighbours fix the layout."""
     rng = np.random.default_rng(0)
     nodes, weights = [], []
@@ -56,7 +58,7 @@ def _conv_net(cin: int, cout: int, k: int, stride: int, size: int, group: int, q
         weights.append(numpy_helper.from_array(array, name))
         return name
 
-    scale, zero = add("s", np.float32(0.02)), add("z", np.uint8(0))
+    scale, zero = add("s", np.asarray(0.02, np.float32)), add("z", np.asarray(0, np.uint8))
 
     def qdq(value: str) -> str:
         if not quantized:
@@ -187,7 +189,7 @@ def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
             _probe_time(_profile(*_conv_net(cin, cout, k, stride, size, group, q)))
             for q in (False, True)
         ]
-        rows.append((features, pair[0], pair[1]))
+        rows.append(({k: float(v) for k, v in features.items()}, pair[0], pair[1]))
     return rows
 
 
@@ -203,11 +205,12 @@ def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float
 
 
 def main() -> None:
+    """Prints the tables."""
     for kind in ("dense", "depthwise", "depthwise-ragged", "stem"):
         rows = conv_rows(kind)
         features = [r[0] for r in rows]
-        for column, label in ((1, "float"), (2, "integer")):
-            times = [r[column] for r in rows]
+        columns = {"float": [r[1] for r in rows], "integer": [r[2] for r in rows]}
+        for label, times in columns.items():
             c = fit(features, times)
             guess = [sum(c[n] * f[n] for n in c) for f in features]
             error = np.median(np.abs(np.log(np.array(guess) / np.array(times))))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["check_reports", "write_reports"]
 
 
-def check_reports(config: Config, taken: Iterable[Path | None]) -> None:
+def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
     """Finds out early whether reports and plan can be written, leaving no trace.
 
     Args:

@@ -8,9 +8,10 @@ import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import onnx
+import onnx_ir as ir
 
 from onnxq.errors import ModelError
 from onnxq.runtime.session import Trace, make_session
@@ -43,6 +44,7 @@ _FLOAT: Mapping[str, int] = {
     "ConvTranspose": 1,
 }
 _SUFFIX = "_kernel_time"
+_BLOCKED = "_nchwc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +122,39 @@ def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
         trace = Trace(Path(folder))
         events = _kernel_events(model, feeds, trace, runs=1)
         weights = _weight_shapes(trace.graph)
-    work = []
+    work, given = [], _convolutions(model)
     for event in events:
         op = event["args"]["op_name"]
         if op not in _INTEGER and op not in _FLOAT:
             continue
         name = event["name"].removesuffix(_SUFFIX)
-        work.append(NodeWork(name, op, op in _INTEGER, _macs(event["args"], weights.get(name))))
+        count = _macs(event["args"], weights.get(name))
+        own = given.get(name.removesuffix(_BLOCKED)) if name.endswith(_BLOCKED) else None
+        if own is not None:
+            padded = math.prod(weights.get(name) or own.weight)
+            name, count = own.name, count * math.prod(own.weight) // padded
+        work.append(NodeWork(name, op, op in _INTEGER, count))
     return IntegerShare(tuple(work))
+
+
+class _Given(NamedTuple):
+    """A convolution as it was given, before onnxruntime padded its channels to full blocks."""
+
+    name: str
+    weight: list[int]
+
+
+def _convolutions(model: ModelLike) -> dict[str, _Given]:
+    """Returns output name → convolution, by which blocked kernels are called."""
+    if not isinstance(model, ir.Model):
+        return {}
+    found = {}
+    for node in model.graph:
+        shape = node.inputs[1].shape if node.op_type == "Conv" and node.inputs[1] else None
+        if shape is not None:
+            dims = [dim for dim in shape if isinstance(dim, int)]
+            found[str(node.outputs[0].name)] = _Given(str(node.name), dims)
+    return found
 
 
 def kernel_times(model: ModelLike, feeds: Feed, *, runs: int = 10) -> list[KernelTime]:

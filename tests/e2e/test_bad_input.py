@@ -61,7 +61,7 @@ def refusal(here: Path, capsys: pytest.CaptureFixture[str], *words: str, code: i
 def _edited(change: Callable[[onnx.ModelProto], None]) -> bytes:
     proto = export(NET)
     change(proto)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def _sparse(proto: onnx.ModelProto) -> None:
