@@ -10,10 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import onnx_ir as ir
+
 from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ModelError
-from onnxq.graph.io import check_target, load, quantized_nodes, save, to_bytes
+from onnxq.graph.io import (
+    check_target,
+    load,
+    quantized_nodes,
+    save,
+    to_bytes,
+    unknown_domains,
+)
 from onnxq.graph.spec import check_float, check_qdq
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
@@ -31,12 +41,11 @@ from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
+from onnxq.runtime.shapes import observed_shapes
 from onnxq.selection import check_names, selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import onnx_ir as ir
 
     from onnxq.data import DataLike
     from onnxq.graph.io import ModelSource
@@ -69,8 +78,8 @@ def optimize(
     original = _read(source)
     path = _output_path(source, config)
     if path is not None:
-        check_target(original, path, protect=_protected(source))
-    check_reports(config, [path, *_protected(source)])
+        check_target(original, path, protect=_protected(source, data))
+    check_reports(config, [path, *_protected(source, data)])
     samples = CalibrationData.open(data, original, config)
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
@@ -127,10 +136,31 @@ def _read(source: ModelSource) -> ir.Model:
         raise ModelError(
             f"{label(source)} is quantized already (node {already[0]}); give the float model"
         )
+    for domain, operators in unknown_domains(model).items():
+        raise ModelError(
+            f"{label(source)}: operator {domain}:{operators[0]} is unknown to onnxruntime; export "
+            "the model without it"
+        )
+    _refuse_broken_weights(model, label(source))
     for rewrite in repair_passes():
         rewrite(model)
-    make_session(model, optimize=False)
+    try:
+        make_session(model, optimize=False)
+    except ModelError as error:
+        raise ModelError(f"{label(source)}: {error}") from None
     return model
+
+
+def _refuse_broken_weights(model: ir.Model, name: str) -> None:
+    for graph in model.graphs():
+        for weight in graph.initializers.values():
+            tensor = weight.const_value
+            if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+                continue
+            if np.isnan(tensor.numpy()).any():
+                raise ModelError(
+                    f"{name}: weight '{weight.name}' holds NaN; export the model again"
+                )
 
 
 def _output_path(source: ModelSource, config: Config) -> Path | None:
@@ -141,8 +171,11 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
     return None
 
 
-def _protected(source: ModelSource) -> list[Path]:
-    return [Path(source)] if isinstance(source, str | os.PathLike) else []
+def _protected(*given: object) -> list[Path]:
+    """Returns the files that the user gave, those in folders too: none may be written over."""
+    paths = [Path(one) for one in given if isinstance(one, str | os.PathLike)]
+    inside = (file for path in paths if path.is_dir() for file in path.iterdir())
+    return [*paths, *inside]
 
 
 # ---- rewrite and plan ----------------------------------------------------------------------------
@@ -161,9 +194,7 @@ def _context(
 ) -> PlanContext:
     shapes: dict[str, tuple[int, ...]] = {}
     for feed in samples.probes():
-        names = [str(out.name) for node in model.graph for out in node.outputs]
-        arrays = {**run_model(model, feed, names, threads=config.cores), **feed}
-        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        shapes = observed_shapes(model, feed, threads=config.cores)
     return PlanContext(
         model, target, stats=None, shapes=shapes, samples=samples.spread, threads=config.cores
     )

@@ -12,6 +12,7 @@ A plan file is JSON with one line per entry::
      "groups": [["a", "b"]],
      "bias_shift": {"node": [0.5, …]},
      "float_nodes": {"node": "reason"},
+     "kept_float": ["node"],
      "notes": [{"kind": "info", "source": "fit-weights", "where": "node", "text": "…"}]
     }
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["load_plan", "save_plan"]
 
 _FORMAT = 1
-_SECTIONS = ("uses", "groups", "bias_shift", "float_nodes", "notes")
+_SECTIONS = ("uses", "groups", "bias_shift", "float_nodes", "kept_float", "notes")
 
 
 def save_plan(plan: QuantPlan, path: str | os.PathLike[str]) -> None:
@@ -90,6 +91,9 @@ def load_plan(path: str | os.PathLike[str]) -> QuantPlan:
         float_nodes={name: entry.text() for name, entry in parts["float_nodes"].items()}
         if "float_nodes" in parts
         else {},
+        kept_float=frozenset(entry.text() for entry in parts["kept_float"].elements())
+        if "kept_float" in parts
+        else frozenset(),
         notes=tuple(_read_note(entry) for entry in parts["notes"].elements())
         if "notes" in parts
         else (),
@@ -104,6 +108,7 @@ def _document(plan: QuantPlan) -> dict[str, Any]:
         "groups": [sorted(group) for group in plan.groups],
         "bias_shift": {name: float32_list(shift) for name, shift in plan.bias_shift.items()},
         "float_nodes": dict(plan.float_nodes),
+        "kept_float": sorted(plan.kept_float),
         "notes": [
             {"kind": n.kind.value, "source": n.source, "where": n.where, "text": n.text}
             for n in plan.notes

@@ -65,7 +65,9 @@ class QuantPlan:
         groups: Sets of value names that share one scale and zero point.
         bias_shift: Name of a node with a bias → float32 [channels] added to the bias before it is
             quantized.
-        float_nodes: Name of a node that was kept float → the reason, for the report.
+        float_nodes: Name of a node that stays float → the reason, for the report.
+        kept_float: Names of those that must not be fused into an integer kernel either: somebody
+            asked for it, or the signal needs it.
         notes: What was decided where and why, in order.
     """
 
@@ -74,6 +76,7 @@ class QuantPlan:
     groups: tuple[frozenset[str], ...] = ()
     bias_shift: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     float_nodes: Mapping[str, str] = field(default_factory=dict)
+    kept_float: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:

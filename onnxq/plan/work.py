@@ -18,6 +18,7 @@ __all__ = ["kernel_kind", "weight_axis", "work_of"]
 weight_axis = weight_channel_axis
 
 _LANES = 16
+_PLANAR = 4
 
 
 def kernel_kind(node: ir.Node) -> str:
@@ -30,7 +31,18 @@ def kernel_kind(node: ir.Node) -> str:
         channels = weight.shape[0]
         ragged = isinstance(channels, int) and channels % _LANES != 0
         return f"{kind}-ragged" if kind == "depthwise" and ragged else kind
+    if node.op_type == "Reshape" and _changes_layout(node):
+        return "Transpose"
     return "matmul" if node.op_type in ("Gemm", "MatMul") else node.op_type
+
+
+def _changes_layout(node: ir.Node) -> bool:
+    """Whether a value of rank 4 comes from or goes to another rank: its layout must be plain."""
+    source, result = node.inputs[0], node.outputs[0]
+    if source is None or source.shape is None or result.shape is None:
+        return False
+    ranks = {len(source.shape), len(result.shape)}
+    return len(ranks) > 1 and _PLANAR in ranks
 
 
 def work_of(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> Work:

@@ -26,7 +26,7 @@ def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
 
     Args:
         config: Names them.
-        taken: Files that they must not replace: the model as given and as it will be written.
+        taken: Files that they must not replace: what was given, and the model to be written.
 
     Raises:
         OutputError: One cannot, or would replace a model.
@@ -36,7 +36,7 @@ def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
         if path is None:
             continue
         if os.path.realpath(path) in models:
-            raise OutputError(f"{path}: is the model; name another file for the report or plan")
+            raise OutputError(f"{path}: is the model or its data; name another file")
         with _pending(path):
             pass
 

@@ -228,7 +228,7 @@ class LowerToQdq(LoweringPass):
         return node.op_type == "Conv" and str(node.name) in self._integer
 
     def _would_be_quantized(self, node: ir.Node) -> bool:
-        if node.op_type in _SLOW_ON_INTEGERS:
+        if node.op_type in _SLOW_ON_INTEGERS or str(node.name) in self.plan.kept_float:
             return self.plan.of(str(node.outputs[0].name)) is not None
         if node.op_type not in _HEAVY or self._planned(node, _WEIGHT_POSITION) is not None:
             return False

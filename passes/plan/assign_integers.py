@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onnxq.errors import ConfigError
 from onnxq.graph.query import descendants
 from onnxq.graph.roles import attribute, is_activation, reaches
 from onnxq.passbase import PlanContext, PlanPass
@@ -74,8 +75,24 @@ class AssignIntegers(PlanPass):
             groups=(*plan.groups, *groups),
             bias_shift=plan.bias_shift,
             float_nodes=reasons,
+            kept_float=plan.kept_float | self._kept(nodes),
             notes=(*plan.notes, *notes),
         )
+
+    def _kept(self, nodes: list[ir.Node]) -> frozenset[str]:
+        """Returns the names of the nodes that the user or another pass wants in float.
+
+        Raises:
+            ConfigError: A pattern matches no node.
+        """
+        names = [str(node.name) for node in nodes]
+        kept = set(self.forced_float)
+        for pattern in self.keep_float:
+            matching = fnmatch.filter(names, pattern)
+            if not matching:
+                raise ConfigError(f"--keep-float '{pattern}' matches no node; see --json for names")
+            kept.update(matching)
+        return frozenset(kept)
 
     def _float_reasons(self, nodes: list[ir.Node], target: Target) -> dict[str, str]:
         heavy = {

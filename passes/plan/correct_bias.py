@@ -26,7 +26,7 @@ from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.runtime.segments import SegmentedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["CorrectBias"]
 
 _BUDGET_BYTES = 1 << 27
-_FEWEST, _MOST = 8, 32
+_FEWEST, _MOST = 4, 32
 _PLAIN = Writing(np.ones(1, np.float32), np.zeros(1, np.float32))
 
 
@@ -46,7 +46,7 @@ class CorrectBias(PlanPass):
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
         samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
-            of both models' live values, 8 to 32.
+            of both models' live values, 4 to 32.
     """
 
     name = "correct-bias"
@@ -73,7 +73,7 @@ class CorrectBias(PlanPass):
             writing = writing_of(nodes[name], plan) or _PLAIN
             shape = (-1, *[1] * (found[0].ndim - 2))
             factor, offset = writing.factor.reshape(shape), writing.offset.reshape(shape)
-            shift = _shift(wanted, [(array - offset) / factor for array in found])
+            shift = _shift(wanted, ((array - offset) / factor for array in found))
             if not shift.any():
                 continue
             shifts[name] = shift + plan.bias_shift.get(name, np.float32(0))
@@ -98,7 +98,7 @@ def _affordable(context: PlanContext) -> int:
 
 
 def _shift(
-    wanted: list[npt.NDArray[np.float32]], found: list[npt.NDArray[np.float32]]
+    wanted: list[npt.NDArray[np.float32]], found: Iterable[npt.NDArray[np.float32]]
 ) -> npt.NDArray[np.float32]:
     """Returns the shrunk mean difference per channel, float32 [C]; arrays are [n, C, …]."""
     axes = tuple(i for i in range(wanted[0].ndim) if i != 1)
