@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crossing", "Pairing", "Sides", "integer_nodes"]
 
+_UNITS = 1_000_000
 _INTEGER = "integer side"
 _FLOAT = "float side"
 
@@ -68,14 +69,13 @@ def _add(graph: nx.DiGraph, tail: object, head: object, capacity: float) -> None
     if capacity <= 0:
         return
     if graph.has_edge(tail, head):
-        present = graph[tail][head].get("capacity", math.inf)
-        capacity += present
-    # networkx reads an edge without capacity as infinite
+        capacity += graph[tail][head].get("capacity", math.inf) / _UNITS
+    # networkx reads an edge without capacity as infinite, and is exact on integers alone
     if math.isinf(capacity):
         graph.add_edge(tail, head)
         graph[tail][head].pop("capacity", None)
     else:
-        graph.add_edge(tail, head, capacity=capacity)
+        graph.add_edge(tail, head, capacity=round(capacity * _UNITS))
 
 
 def integer_nodes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +90,20 @@ def assemble(
         heavy=proof.heavy,
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
-        warnings=_warnings(run, proof),
+        warnings=(*_unmatched(run, context), *_warnings(run, proof)),
         options=run.config.to_dict(),
         versions=versions(),
         seed=run.config.seed,
     )
+
+
+def _unmatched(run: Run, context: PlanContext) -> list[str]:
+    names = [str(node.name) for node in context.model.graph]
+    return [
+        f"--keep-float '{pattern}' matches no node"
+        for pattern in run.config.keep_float
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names)
+    ]
 
 
 def _warnings(run: Run, proof: Proof) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ import onnx_ir as ir
 
 from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.qdq import Affine, GraphEditor
+from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
 from onnxq.plan.bias_codes import bias_codes
@@ -62,12 +63,6 @@ def _affine(plan: ValuePlan) -> Affine:
     params, storage = plan.params, plan.spec.dtype.storage
     assert params is not None, "the check stage refuses plans without params"
     return Affine(params.scale, params.zero_point.astype(storage), _axis(plan))
-
-
-def _constant_of(value: ir.Value | None) -> npt.NDArray[np.float32] | None:
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return np.asarray(value.const_value.numpy(), np.float32)
 
 
 def _integer_bias(
@@ -133,7 +128,7 @@ class LowerToQdq(LoweringPass):
     def _lower_weight(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 2."""
         for position, value in enumerate(node.inputs):
-            weight = _constant_of(value) if value is not None else None
+            weight = weight_of(value)
             plan = self._planned(node, position)
             if value is None or weight is None or plan is None:
                 continue
@@ -157,7 +152,7 @@ class LowerToQdq(LoweringPass):
         if node.op_type not in _BIASED or w is None or (x is None and writing is None):
             return
         bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
-        values = _constant_of(bias)
+        values = weight_of(bias)
         shift = self.plan.bias_shift.get(str(node.name))
         if bias is not None and values is None:
             return
@@ -166,7 +161,7 @@ class LowerToQdq(LoweringPass):
         total = np.asarray((0 if values is None else values) + (0 if shift is None else shift))
         if writing is not None:
             total = total * writing.factor + writing.offset
-        weight = _constant_of(node.inputs[_WEIGHT_POSITION])
+        weight = weight_of(node.inputs[_WEIGHT_POSITION])
         if weight is not None:
             w = self._absorb_channels(node, weight, w)
         stem = str(bias.name) if bias is not None else f"{node.name}_bias"
@@ -202,7 +197,7 @@ class LowerToQdq(LoweringPass):
         if x is None or w is None or len(uses) != 1 or uses[0].node.op_type != "Add":
             return
         add, position = uses[0].node, 1 - uses[0].idx
-        values = _constant_of(add.inputs[position])
+        values = weight_of(add.inputs[position])
         if values is None or values.size != values.shape[-1] or values.size == 1:
             return
         product = node.outputs[0]
@@ -228,11 +223,12 @@ class LowerToQdq(LoweringPass):
         return node.op_type == "Conv" and str(node.name) in self._integer
 
     def _would_be_quantized(self, node: ir.Node) -> bool:
-        if node.op_type in _SLOW_ON_INTEGERS or str(node.name) in self.plan.kept_float:
-            return self.plan.of(str(node.outputs[0].name)) is not None
-        if node.op_type not in _HEAVY or self._planned(node, _WEIGHT_POSITION) is not None:
+        if node.op_type not in _HEAVY:
+            unwanted = node.op_type in _SLOW_ON_INTEGERS or str(node.name) in self.plan.kept_float
+            return unwanted and self.plan.of(str(node.outputs[0].name)) is not None
+        if self._planned(node, _WEIGHT_POSITION) is not None:
             return False
-        return _constant_of(node.inputs[_WEIGHT_POSITION]) is not None
+        return weight_of(node.inputs[_WEIGHT_POSITION]) is not None
 
     def _codes(
         self, editor: GraphEditor, value: ir.Value, plan: ValuePlan, before: ir.Node | None

@@ -79,7 +79,7 @@ class LowerWeightsOnly(LoweringPass):
                 if plan is not None:
                     self._lower_weight(editor, node, position, plan)
             self._lower_shift(editor, node)
-        _drop_unused_initializers(model.graph)
+        editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)
 
     def _refuse(self, graph: ir.Graph) -> None:
@@ -216,9 +216,3 @@ def _is_plain_gemm(node: ir.Node, channels: int | None) -> bool:
         return False
     bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
     return bias is None or shape_of(bias) == (channels,)
-
-
-def _drop_unused_initializers(graph: ir.Graph) -> None:
-    for name, value in list(graph.initializers.items()):
-        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
-            del graph.initializers[name]

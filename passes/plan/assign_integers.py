@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnxq.errors import ConfigError
 from onnxq.graph.query import descendants
 from onnxq.graph.roles import attribute, is_activation, reaches
 from onnxq.passbase import PlanContext, PlanPass
@@ -80,19 +79,10 @@ class AssignIntegers(PlanPass):
         )
 
     def _kept(self, nodes: list[ir.Node]) -> frozenset[str]:
-        """Returns the names of the nodes that the user or another pass wants in float.
-
-        Raises:
-            ConfigError: A pattern matches no node.
-        """
+        """Returns the names of the nodes that the user or another pass wants in float."""
         names = [str(node.name) for node in nodes]
-        kept = set(self.forced_float)
-        for pattern in self.keep_float:
-            matching = fnmatch.filter(names, pattern)
-            if not matching:
-                raise ConfigError(f"--keep-float '{pattern}' matches no node; see --json for names")
-            kept.update(matching)
-        return frozenset(kept)
+        asked = (n for n in names for p in self.keep_float if fnmatch.fnmatchcase(n, p))
+        return frozenset((*self.forced_float, *asked))
 
     def _float_reasons(self, nodes: list[ir.Node], target: Target) -> dict[str, str]:
         heavy = {
