@@ -25,11 +25,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from onnxq.errors import OutputError, PlanError
+from onnxq.atomic import pending_file
+from onnxq.errors import PlanError
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.plan_entry import Entry
 from onnxq.plan.plan_json import float32_list, read_value, value_object
@@ -53,20 +53,9 @@ def save_plan(plan: QuantPlan, path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{path}: is not a regular file; name another one for the plan")
     text = _layout(_document(plan))
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".onnxq-") as folder:
-            pending = Path(folder) / target.name
-            pending.write_bytes(text.encode("utf-8"))
-            pending.replace(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: the plan cannot be written ({reason}); name another file"
-        ) from None
+    with pending_file(path, "plan") as pending:
+        pending.write_bytes(text.encode("utf-8"))
 
 
 def load_plan(path: str | os.PathLike[str]) -> QuantPlan:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxq.atomic import pending_file
 from onnxq.errors import OutputError
 from onnxq.report.html_report import html_report
 from onnxq.report.json_report import json_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from onnxq.config import Config
     from onnxq.report.result import Result
@@ -37,7 +36,7 @@ def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
             continue
         if os.path.realpath(path) in models:
             raise OutputError(f"{path}: is the model or its data; name another file")
-        with _pending(path):
+        with pending_file(path, "report"):
             pass
 
 
@@ -54,22 +53,5 @@ def write_reports(result: Result, config: Config) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with _pending(path) as (pending, target):
+    with pending_file(path, "report") as pending:
         pending.write_bytes(text.encode("utf-8", "backslashreplace"))
-        pending.replace(target)
-
-
-@contextlib.contextmanager
-def _pending(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Yields a name for a temporary file on the target's file system, and the target."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{path}: is not a regular file; name another one for the report")
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".onnxq-") as folder:
-            yield Path(folder) / target.name, target
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: the report cannot be written ({reason}); name another file"
-        ) from None

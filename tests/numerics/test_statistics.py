@@ -117,5 +117,5 @@ def test_other_arrays_are_a_data_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         Stats().save(tmp_path / "none" / "stats.npz")
