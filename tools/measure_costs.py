@@ -151,6 +151,14 @@ def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
                 (1, 2),
             )
         ]
+    elif kind == "grouped":
+        shapes = [
+            (i, o, k, 1, n, g)
+            for (i, o, g), (n, k) in itertools.product(
+                [(240, 60, 3), (60, 240, 3), (480, 120, 3), (128, 128, 4), (64, 64, 2)],
+                [(28, 1), (14, 1), (14, 3), (7, 1)],
+            )
+        ]
     elif kind == "stem":
         shapes = [
             (3, c, k, 2, n, 1) for c, k, n in itertools.product((16, 32, 64), (3, 6), (160, 224))
@@ -206,7 +214,7 @@ def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float
 
 def main() -> None:
     """Prints the tables."""
-    for kind in ("dense", "depthwise", "depthwise-ragged", "stem"):
+    for kind in ("dense", "depthwise", "depthwise-ragged", "grouped", "stem"):
         rows = conv_rows(kind)
         features = [r[0] for r in rows]
         columns = {"float": [r[1] for r in rows], "integer": [r[2] for r in rows]}

@@ -39,7 +39,7 @@ def attribute(node: ir.Node, name: str, default: Any) -> Any:  # noqa: ANN401 - 
 
 
 def conv_kind(node: ir.Node) -> str:
-    """Returns the cost class of a convolution: "stem", "depthwise" or "dense"."""
+    """Returns the cost class of a convolution: "stem", "depthwise", "grouped" or "dense"."""
     weight = node.inputs[1]
     assert weight is not None
     shape = weight.shape
@@ -47,6 +47,8 @@ def conv_kind(node: ir.Node) -> str:
     group = int(attribute(node, "group", 1))
     if group > 1 and shape[1] == 1:
         return "depthwise"
+    if group > 1:
+        return "grouped"
     channels = shape[1]
     return "stem" if isinstance(channels, int) and channels * group <= _STEM_CHANNELS else "dense"
 

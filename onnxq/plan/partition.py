@@ -22,7 +22,7 @@ import networkx as nx
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Crossing", "Pairing", "Sides", "integer_nodes"]
+__all__ = ["Crossing", "Pairing", "Sides", "cost_of", "integer_nodes"]
 
 _UNITS = 1_000_000
 _INTEGER = "integer side"
@@ -101,3 +101,28 @@ def integer_nodes(
         _add(graph, ("node", pair.first), ("node", pair.second), pair.cost)
     _, (integer, _) = nx.minimum_cut(graph, _INTEGER, _FLOAT)
     return frozenset(name for name in nodes if ("node", name) in integer)
+
+
+def cost_of(
+    integer: frozenset[str],
+    nodes: Mapping[str, Sides],
+    crossings: Iterable[Crossing],
+    pairings: Iterable[Pairing] = (),
+) -> float:
+    """Returns the cost in µs of an assignment.
+
+    Args:
+        integer: Names of the nodes on the integer side.
+        nodes: All nodes with their costs.
+        crossings: The values between them.
+        pairings: Extra costs of pairs.
+    """
+    total = sum(cost.integer if name in integer else cost.float for name, cost in nodes.items())
+    for value in crossings:
+        to_float = value.leaves or any(user not in integer for user in value.consumers)
+        if value.producer in integer:
+            total += value.dequantize if to_float else 0.0
+        elif any(user in integer for user in value.consumers):
+            total += value.quantize
+    split = (p for p in pairings if p.first in integer and p.second not in integer)
+    return total + sum(pair.cost for pair in split)

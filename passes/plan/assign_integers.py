@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onnxq.graph.query import descendants
@@ -18,7 +18,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.obstacles import data_positions, obstacle
-from onnxq.plan.partition import Crossing, Pairing, Sides, integer_nodes
+from onnxq.plan.partition import Crossing, Pairing, Sides, cost_of, integer_nodes
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
 from onnxq.plan.target import OpKind, OpRule
@@ -45,8 +45,8 @@ class AssignIntegers(PlanPass):
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         forced_float: Node name → reason, for nodes that stay float whatever they cost.
         per_channel: One scale per output channel of a weight instead of one per weight.
-        preference: Share of its cost that an integer node is forgiven: smaller files and less
-            memory traffic are worth that much time.
+        preference: Share of its cost that an integer node is forgiven, since smaller files and
+            less memory traffic are worth time; not where the whole would get slower than float.
     """
 
     name = "assign-integers"
@@ -218,13 +218,36 @@ def _cheapest(
                 pairings.append(Pairing(name, str(producer.name), math.inf))
             elif producer.op_type == "Conv":
                 pairings.append(Pairing(str(producer.name), name, alone))
+        pairings += _moved_as_codes(node, producer, integer - real, context.target)
         fed_raw = node.op_type == "MaxPool" and producer is None
         if node.op_type == "MaxPool" and producer is not None:
             # a pool of codes is fast only behind an integer convolution, whose layout it takes over
             pairings.append(Pairing(name, str(producer.name), math.inf))
         forbidden = name in reasons or fed_raw
-        costs[name] = Sides(math.inf if forbidden else integer * (1 - preference), real)
-    return integer_nodes(costs, _crossings(context), pairings)
+        costs[name] = Sides(math.inf if forbidden else integer, real)
+    crossings = _crossings(context)
+    forgiven = {n: replace(c, integer=c.integer * (1 - preference)) for n, c in costs.items()}
+    liked = integer_nodes(forgiven, crossings, pairings)
+    if cost_of(liked, costs, crossings, pairings) <= cost_of(
+        frozenset(), costs, crossings, pairings
+    ):
+        return liked
+    return integer_nodes(costs, crossings, pairings)
+
+
+def _moved_as_codes(
+    node: ir.Node, producer: ir.Node | None, extra: float, target: Target
+) -> list[Pairing]:
+    """Extra costs of a node that moves values about, in float next to an integer node.
+
+    onnxruntime pulls quantization through such nodes: they run on codes anyway.
+    """
+    rule = target.ops.get(node.op_type)
+    if rule is None or rule.kind is not OpKind.SAME_PARAMS or extra <= 0:
+        return []
+    neighbours = [producer, *(user for out in node.outputs for user in out.consumers())]
+    names = {str(other.name) for other in neighbours if other is not None}
+    return [Pairing(name, str(node.name), extra) for name in sorted(names)]
 
 
 def _crossings(context: PlanContext) -> list[Crossing]:

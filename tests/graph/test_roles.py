@@ -49,7 +49,7 @@ def test_an_attribute_that_is_missing_has_the_default() -> None:
         (5, (8, 5, 1, 1), 1, "dense"),
         (8, (8, 1, 3, 3), 8, "depthwise"),
         (8, (16, 1, 3, 3), 8, "depthwise"),
-        (8, (8, 4, 3, 3), 2, "dense"),
+        (8, (8, 4, 3, 3), 2, "grouped"),
         (1, (8, 1, 3, 3), 1, "stem"),
     ],
 )

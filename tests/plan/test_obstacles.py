@@ -198,7 +198,7 @@ def test_work_of_a_convolution() -> None:
     work = work_of(source.graph[0], shapes)
     assert (work.macs, work.outputs, work.patches) == (216 * 18, 216, 36 * 36)
     assert work_of(source.graph[0], {}).macs == 0
-    assert kernel_kind(source.graph[0]) == "stem"
+    assert kernel_kind(source.graph[0]) == "grouped"
 
 
 def test_work_of_a_product_counts_the_inner_length() -> None:

@@ -26,7 +26,7 @@ def node(line: str, *weight: int) -> ir.Node:
     ("line", "weight", "kind"),
     [
         ("y = Conv(x, w)", (16, 8, 3, 3), "dense"),
-        ("y = Conv<group=2>(x, w)", (16, 4, 3, 3), "dense"),
+        ("y = Conv<group=2>(x, w)", (16, 4, 3, 3), "grouped"),
         ("y = Conv<group=8>(x, w)", (16, 1, 3, 3), "depthwise"),
         ("y = Conv<group=8>(x, w)", (8, 1, 3, 3), "depthwise-ragged"),
         ("y = Conv(x, w)", (16, 3, 3, 3), "stem"),

@@ -234,9 +234,24 @@ def test_what_does_not_pay_stays_float_with_the_times() -> None:
     assert not plan_of(source, _target(4.0, 9.0, 4.0)).float_nodes
 
 
-def test_the_preference_forgives_a_share_of_the_integer_time() -> None:
+def test_the_preference_forgives_no_more_than_the_whole_gains() -> None:
+    """Slower on integers everywhere: forgiving a fifth would make the model slower than float."""
     source, target = convs("r = Relu(c)"), _target(10.0, 9.0, 0.0)
     assert plan_of(source, target, preference=0.0).float_nodes
+    assert plan_of(source, target, preference=0.2).float_nodes
+
+
+def test_the_preference_forgives_a_share_of_the_integer_time() -> None:
+    """The depthwise node alone is slower on integers, the whole gains either way."""
+    source = convs("r = Conv<group = 6>(c, d)", d=rng_weight(6, 1, 1, 1))
+    costs = {
+        "stem": {"integer": {"call_us": 5.0}, "float": {"call_us": 9.0}},
+        "dense": {"integer": {"call_us": 5.0}, "float": {"call_us": 9.0}},
+        "depthwise-ragged": {"integer": {"call_us": 10.0}, "float": {"call_us": 9.0}},
+    }
+    free: dict[str, dict[str, float]] = {"quantize": {}, "dequantize": {}}
+    target = replace(load_target("cpu"), costs=CostTable.parse({**costs, **free}))
+    assert set(plan_of(source, target, preference=0.0).float_nodes) == {"node_r"}
     assert not plan_of(source, target, preference=0.2).float_nodes
 
 
