@@ -218,7 +218,8 @@ def _cheapest(
                 pairings.append(Pairing(name, str(producer.name), math.inf))
             elif producer.op_type == "Conv":
                 pairings.append(Pairing(str(producer.name), name, alone))
-        pairings += _moved_as_codes(node, producer, integer - real, context.target)
+        if name not in reasons:
+            pairings += _moved_as_codes(node, producer, integer - real, context.target)
         fed_raw = node.op_type == "MaxPool" and producer is None
         if node.op_type == "MaxPool" and producer is not None:
             # a pool of codes is fast only behind an integer convolution, whose layout it takes over
