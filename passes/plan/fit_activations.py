@@ -8,9 +8,11 @@
    as the operator would.
 5. A value in front of HardSwish gets scale 3/k with zero point ≥ k where that is possible: then the
    function is exact on codes.
-6. A value with a scale per channel covers each channel's own range where float nodes read it;
-   where convolutions do, the scales balance its noise against theirs
-   (``onnxq.numerics.channel_scales``), and all channels share one zero point.
+6. A value with a scale per channel covers each channel's own range where float nodes read it, with
+   room for what the samples do not show (``onnxq.numerics.channel_ranges``); behind a Sigmoid no
+   more than ±:data:`_LOGIT`, where it is within 0.0001 of 0 or 1. Where convolutions read it, the
+   scales balance its noise against theirs (``onnxq.numerics.channel_scales``), and all channels
+   share one zero point.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 
 from onnxq.graph.roles import attribute, conv_kind
 from onnxq.numerics.affine import affine_params
+from onnxq.numerics.channel_ranges import roomy_ranges
 from onnxq.numerics.channel_scales import Reader, channel_scales
 from onnxq.numerics.range_search import FittedRange, RangeProblem, lp, minmax, percentile
 from onnxq.passbase import PlanContext, PlanPass
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["FitActivations"]
 
 _HARD_SWISH_KNEE = 3.0
+_LOGIT = 9.0
+_MOVING = ("Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 _WEIGHT_QMAX = 127
 
 
@@ -126,15 +131,17 @@ class FitActivations(PlanPass):
         limits = wish.spec.dtype.qmin, wish.spec.dtype.qmax
         merged = _merged([stats[str(value.name)] for value in members])
         readers = [user for user in members[0].consumers() if user.op_type == "Conv"]
+        bounds = _bounds(members)
         per_channel = isinstance(wish.spec.granularity, PerAxis)
         if per_channel and not readers:
-            return _for_float_readers(merged, limits)
+            if _only_sigmoid_reads(members[0]):
+                bounds = max(bounds[0], -_LOGIT), min(bounds[1], _LOGIT)
+            return _for_float_readers(merged, bounds, limits)
         producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
         if "Sigmoid" in producers and len(producers) == 1:
             scale = np.asarray(2.0**-wish.spec.dtype.bits, np.float32)
             return QParams(scale, np.asarray(limits[0]), method="fixed")
         behind = _function_behind(members[0]) if len(members) == 1 else None
-        bounds = _bounds(members)
         problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
         key = id(stats), tuple(str(value.name) for value in members)
         found = self.found[key] = self.found.get(key) or self._search(problem)
@@ -196,12 +203,25 @@ def _saturating(params: QParams, bounds: tuple[float, float], limits: tuple[int,
     return replace(params, scale=np.asarray(scale, np.float32))
 
 
-def _for_float_readers(stats: ValueStats, limits: tuple[int, int]) -> QParams:
-    """Rule 6, first half: every channel from its least to its greatest element."""
+def _only_sigmoid_reads(value: ir.Value) -> bool:
+    """Whether all that becomes of ``value``, moved about or not, is the input of a Sigmoid."""
+    return not value.is_graph_output() and all(
+        user.op_type == "Sigmoid"
+        or (user.op_type in _MOVING and all(_only_sigmoid_reads(out) for out in user.outputs))
+        for user in value.consumers()
+    )
+
+
+def _for_float_readers(
+    stats: ValueStats, bounds: tuple[float, float], limits: tuple[int, int]
+) -> QParams:
+    """Rule 6, first half: every channel its own range, with room, within ``bounds``."""
     channels = stats.channels
     assert channels is not None, "values with a scale per channel have rank 4"
-    scale, zero_point = affine_params(channels.minimum, channels.maximum, limits)
-    if not np.minimum(channels.minimum, 0.0).any():
+    low, high = roomy_ranges(channels)
+    low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
+    scale, zero_point = affine_params(low, high, limits)
+    if not np.minimum(low, 0.0).any():
         zero_point = np.full_like(zero_point, limits[0])
     return QParams(scale, zero_point, "minmax")
 

@@ -256,6 +256,34 @@ def test_rule_6_each_channel_covers_its_own_range() -> None:
     np.testing.assert_array_equal(found.zero_point, zero_point)
 
 
+def test_rule_6_float_readers_leave_room_for_what_one_channel_did_not_show() -> None:
+    x = RNG.normal(0, 0.5, (1, 20, 40, 40)).astype(np.float32)
+    x[0, :19, 0, 0] = 9.0
+    source = build("f (float[1,20,40,40] x) => (float[1,20,40,40] y) { y = Tanh(x) }")
+    found = fitted(source, {"x": stats_of(x, axis=1)}, {"x": wish(axis=1)})["x"]
+    last = QParams(found.scale[19], found.zero_point[19])
+    assert x[0, 19].max() < 3
+    assert ends(last)[1] > 8
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cut"),
+    [
+        ("y = Sigmoid(x)", True),
+        ("a = Transpose<perm = [0,2,3,1]>(x) y = Sigmoid(a)", True),
+        ("y = Tanh(x)", False),
+        ("a = Transpose<perm = [0,2,3,1]>(x) b = Sigmoid(a) y = Mul(a, b)", False),
+    ],
+    ids=["sigmoid", "moved", "tanh", "silu"],
+)
+def test_rule_6_logits_go_no_further_than_a_sigmoid_tells_apart(nodes: str, cut: bool) -> None:
+    stats = {"x": _channels(np.full(4, -40.0), [30.0, 2.0, 1.0, 4.0])}
+    source = build(f"f (float[1,4,2,2] x) => (float[A,B,C,D] y) {{ {nodes} }}")
+    found = fitted(source, stats, {"x": wish(axis=1)})["x"]
+    first = ends(QParams(found.scale[0], found.zero_point[0]))
+    assert first == pytest.approx((-9, 9) if cut else (-40, 30), abs=0.3)
+
+
 def _reader(shape: tuple[int, ...], group: int) -> ir.Model:
     return build(
         f"""f (float[1,4,2,2] x, float[{",".join(map(str, shape))}] w) => (float[1,C,2,2] y) {{
