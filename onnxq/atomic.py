@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from onnxq.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["pending_file"]
+__all__ = ["pending_file", "replace_all", "temporary_beside"]
 
 
 @contextlib.contextmanager
@@ -33,13 +33,47 @@ def pending_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         raise OutputError(f"{path}: is not a regular file; name another one for the {what}")
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".onnxq-") as folder:
-            pending = Path(folder) / target.name
+        with temporary_beside(target) as pending:
             yield pending
-            if pending.exists():
+            if pending.stat().st_size:
                 pending.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
             f"{path}: the {what} cannot be written ({reason}); name another file"
         ) from None
+
+
+@contextlib.contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Makes an empty file in the folder of ``target``; removes it unless it was renamed."""
+    path = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        # Unlike the tempfile module, this gives the file the mode that the user's umask asks for.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def replace_all(pairs: list[tuple[Path, Path]]) -> None:
+    """Renames each temporary file to its target, the last one last; all or none."""
+    *companions, (pending, target) = pairs
+    with contextlib.ExitStack() as backups, contextlib.ExitStack() as undo:
+        for temporary, goal in companions:
+            backup = backups.enter_context(temporary_beside(goal)) if goal.exists() else None
+            undo.callback(_undo_rename, pending, goal, backup)
+            if backup is not None:
+                goal.replace(backup)
+            temporary.replace(goal)
+        pending.replace(target)
+
+
+def _undo_rename(pending: Path, goal: Path, backup: Path | None) -> None:
+    """Puts back what was at ``goal``, unless the last file has been renamed already."""
+    if not pending.exists():
+        return
+    if backup is None:
+        goal.unlink(missing_ok=True)
+    elif backup.stat().st_size:
+        backup.replace(goal)

@@ -19,8 +19,8 @@ from onnxq.errors import ModelError
 from onnxq.graph.io import (
     check_target,
     load,
+    pending_model,
     quantized_nodes,
-    save,
     to_bytes,
     unknown_domains,
 )
@@ -32,7 +32,7 @@ from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import normalize_passes, repair_passes
 from onnxq.plan.check import check_plan
-from onnxq.plan.plan_file import load_plan, save_plan
+from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
 from onnxq.report.assemble import Proof, Run, assemble, label
@@ -254,14 +254,13 @@ def _verify(
 
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
-    """Writes model, plan and reports, if the result is what was required."""
+    """Writes model, plan and reports, all or none, if the result is what was required."""
     require(result, config.require)
-    size = len(to_bytes(result.model)) if path is None else 0
-    if path is not None:
-        written = save(result.model, path, protect=_protected(source))
-        size = sum(file.stat().st_size for file in written)
-    result = replace(result, path=path, size_after=size)
-    if config.save_plan is not None:
-        save_plan(result.plan, config.save_plan)
-    write_reports(result, config)
+    if path is None:
+        result = replace(result, size_after=len(to_bytes(result.model)))
+        write_reports(result, config)
+        return result
+    with pending_model(result.model, path, protect=_protected(source)) as pending:
+        result = replace(result, path=path, size_after=pending.size)
+        write_reports(result, config)
     return result

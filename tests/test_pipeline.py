@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 import onnxq
-from onnxq.errors import PlanError
+from onnxq.errors import OutputError, PlanError
 from onnxq.graph.io import fingerprint, to_bytes
 from onnxq.pipeline import known_passes
 from onnxq.plan.plan_file import save_plan
@@ -233,3 +234,20 @@ def test_a_plan_of_another_model_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(PlanError):
         optimized(other, {"x": np.ones((4, 4, 8, 8), np.float32)}, plan=tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("failing", ["json_report", "html_report", "plan_text"])
+def test_when_the_disk_fills_up_at_the_last_file_nothing_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def full(_result: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"onnxq.report.files.{failing}", full)
+    folder = path.parent
+    (folder / "net.int8.onnx").write_bytes(b"an older one")
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    wanted = {"json": "r.json", "report": "r.html", "save_plan": "p.json"}
+    with pytest.raises(OutputError, match="No space left"):
+        optimized(path, **{name: folder / file for name, file in wanted.items()})
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before

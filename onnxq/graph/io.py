@@ -17,7 +17,7 @@ from onnxq.graph.external import attach_external_data
 from onnxq.graph.inventory import quantized_nodes, unknown_domains
 from onnxq.graph.opset import minimal_ir_version
 from onnxq.graph.refusals import first_line, refuse_damaged
-from onnxq.graph.saving import check_target, fingerprint, save, to_bytes
+from onnxq.graph.saving import check_target, fingerprint, pending_model, save, to_bytes
 
 __all__ = [
     "ModelSource",
@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint",
     "load",
     "minimal_ir_version",
+    "pending_model",
     "quantized_nodes",
     "save",
     "to_bytes",

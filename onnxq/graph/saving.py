@@ -12,26 +12,38 @@ import errno
 import hashlib
 import os
 import sys
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.atomic import replace_all, temporary_beside
 from onnxq.errors import OutputError
 from onnxq.graph.external import mapped_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["check_target", "fingerprint", "save", "to_bytes"]
+__all__ = ["Pending", "check_target", "fingerprint", "pending_model", "save", "to_bytes"]
 
 # Protobuf holds less than 2 GiB; the graph itself needs room beside the weights.
 _PROTOBUF_LIMIT = 1.9e9
 # Smaller weights stay in the model's own file even if the others leave it.
 _SMALL = 1024
 _CHUNK = 1 << 24
+
+
+class Pending(NamedTuple):
+    """A model that is written beside its target, not in its place yet.
+
+    Attributes:
+        files: The targets: the model, then its data file if there is one.
+        size: Bytes of all of them.
+    """
+
+    files: list[Path]
+    size: int
 
 
 def save(
@@ -41,16 +53,30 @@ def save(
     external_above: float = 1.5e9,
     protect: Iterable[str | os.PathLike[str]] = (),
 ) -> list[Path]:
-    """Writes ``model`` to ``path``, all or nothing.
+    """Writes ``model`` to ``path``, all or nothing; arguments and errors of :func:`pending_model`.
+
+    Returns:
+        The files written: the model, then its data file if there is one.
+    """
+    with pending_model(model, path, external_above=external_above, protect=protect) as pending:
+        return pending.files
+
+
+@contextlib.contextmanager
+def pending_model(
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    external_above: float = 1.5e9,
+    protect: Iterable[str | os.PathLike[str]] = (),
+) -> Iterator[Pending]:
+    """Writes ``model`` beside ``path``, and puts it there when the block ends without an error.
 
     Args:
         model: Left as it is.
         path: Target; an existing file is replaced in one step.
         external_above: Weights of more bytes than this in all go to ``<path>.data``.
         protect: Files never to overwrite, such as the one the model was read from.
-
-    Returns:
-        The files written: the model, then its data file if there is one.
 
     Raises:
         OutputError: The target is not allowed or cannot be written.
@@ -61,21 +87,21 @@ def save(
     if external:
         _refuse_mapped(model, data, protect)
     copy = model.clone()
-    try:
-        with contextlib.ExitStack() as stack:
-            pairs = []
+    with contextlib.ExitStack() as stack:
+        pairs = []
+        with _output_errors(target):
             if external:
-                temporary = stack.enter_context(_temporary_beside(target))
+                temporary = stack.enter_context(temporary_beside(target))
                 _write_file(temporary, lambda file: _move_weights(copy, file, data.name))
                 pairs.append((temporary, data))
             _embed_external(copy, keep=data.name if external else None)
-            temporary = stack.enter_context(_temporary_beside(target))
+            temporary = stack.enter_context(temporary_beside(target))
             _write_file(temporary, lambda file: file.write(_serialize(copy)))
             pairs.append((temporary, target))
-            _replace_all(pairs)
-    except OSError as error:
-        raise _output_error(target, error) from None
-    return [target, data] if external else [target]
+            size = sum(written.stat().st_size for written, _ in pairs)
+        yield Pending([target, data] if external else [target], size)
+        with _output_errors(target):
+            replace_all(pairs)
 
 
 def check_target(
@@ -107,11 +133,8 @@ def check_target(
     _refuse_mapped(model, target, protect)
     if target.exists() and not os.access(target, os.W_OK):
         raise OutputError(f"{path}: no permission to replace it; name another file with -o")
-    try:
-        with _temporary_beside(target):
-            pass
-    except OSError as error:
-        raise _output_error(target, error) from None
+    with _output_errors(target), temporary_beside(target):
+        pass
     return target
 
 
@@ -231,51 +254,21 @@ def _refuse_mapped(
         )
 
 
-@contextlib.contextmanager
-def _temporary_beside(target: Path) -> Iterator[Path]:
-    """Makes an empty file in the folder of ``target``; removes it unless it was renamed."""
-    path = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        # Unlike the tempfile module, this gives the file the mode that the user's umask asks for.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     with path.open("wb") as file:
         write(file)
 
 
-def _replace_all(pairs: list[tuple[Path, Path]]) -> None:
-    """Renames each temporary file to its target, the last one last; all or none."""
-    *companions, (pending, target) = pairs
-    with contextlib.ExitStack() as backups, contextlib.ExitStack() as undo:
-        for temporary, goal in companions:
-            backup = backups.enter_context(_temporary_beside(goal)) if goal.exists() else None
-            undo.callback(_undo_rename, pending, goal, backup)
-            if backup is not None:
-                goal.replace(backup)
-            temporary.replace(goal)
-        pending.replace(target)
-
-
-def _undo_rename(pending: Path, goal: Path, backup: Path | None) -> None:
-    """Puts back what was at ``goal``, unless the last file has been renamed already."""
-    if not pending.exists():
-        return
-    if backup is None:
-        goal.unlink(missing_ok=True)
-    elif backup.stat().st_size:
-        backup.replace(goal)
-
-
-def _output_error(target: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason = "no space left there; free some or name another folder with -o"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        reason = f"no permission to write in {target.parent}; name another folder with -o"
-    else:
-        reason = f"cannot be written: {error.strerror or error}"
-    return OutputError(f"{target}: {reason}")
+@contextlib.contextmanager
+def _output_errors(target: Path) -> Iterator[None]:
+    """Turns what the file system says into one line for the user."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "no space left there; free some or name another folder with -o"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = f"no permission to write in {target.parent}; name another folder with -o"
+        else:
+            reason = f"cannot be written: {error.strerror or error}"
+        raise OutputError(f"{target}: {reason}") from None

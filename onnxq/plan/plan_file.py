@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["load_plan", "save_plan"]
+__all__ = ["load_plan", "plan_text", "save_plan"]
 
 _FORMAT = 1
 _SECTIONS = ("uses", "groups", "bias_shift", "float_nodes", "kept_float", "notes")
@@ -53,9 +53,13 @@ def save_plan(plan: QuantPlan, path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    text = _layout(_document(plan))
     with pending_file(path, "plan") as pending:
-        pending.write_bytes(text.encode("utf-8"))
+        pending.write_text(plan_text(plan), "utf-8", newline="\n")
+
+
+def plan_text(plan: QuantPlan) -> str:
+    """Returns the content of a plan file; equal plans give equal texts."""
+    return _layout(_document(plan))
 
 
 def load_plan(path: str | os.PathLike[str]) -> QuantPlan:

@@ -1,17 +1,19 @@
-"""Writes reports so that a reader sees the old file or the new one, never a part."""
+"""Writes reports and plan so that a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from onnxq.atomic import pending_file
 from onnxq.errors import OutputError
+from onnxq.plan.plan_file import plan_text
 from onnxq.report.html_report import html_report
 from onnxq.report.json_report import json_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from onnxq.config import Config
@@ -41,17 +43,18 @@ def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
 
 
 def write_reports(result: Result, config: Config) -> None:
-    """Writes the reports that ``config`` names, each all or nothing.
+    """Writes the plan and the reports that ``config`` names: all of them, or none.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    if config.json is not None:
-        _write(config.json, json_report(result))
-    if config.report is not None:
-        _write(config.report, html_report(result))
-
-
-def _write(path: Path, text: str) -> None:
-    with pending_file(path, "report") as pending:
-        pending.write_bytes(text.encode("utf-8", "backslashreplace"))
+    makers: list[tuple[Path | None, str, Callable[[], str]]] = [
+        (config.save_plan, "plan", lambda: plan_text(result.plan)),
+        (config.json, "report", lambda: json_report(result)),
+        (config.report, "report", lambda: html_report(result)),
+    ]
+    with contextlib.ExitStack() as stack:
+        for path, what, text in makers:
+            if path is not None:
+                pending = stack.enter_context(pending_file(path, what))
+                pending.write_bytes(text().encode("utf-8", "backslashreplace"))
