@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from onnxq.graph.roles import conv_kind
-from onnxq.plan.spec import PerAxis, QParams
+from onnxq.plan.spec import QParams
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,7 +39,7 @@ class Writing(NamedTuple):
 
 def has_channels(plan: ValuePlan | None) -> bool:
     """Returns whether ``plan`` has params for every channel."""
-    return plan is not None and isinstance(plan.spec.granularity, PerAxis)
+    return plan is not None and plan.spec.axis is not None
 
 
 def common_params(channels: QParams) -> QParams:

@@ -99,6 +99,11 @@ class QuantSpec:
     symmetric: bool
     granularity: Granularity = PerTensor()
 
+    @property
+    def axis(self) -> int | None:
+        """The axis that one scale per index runs along; None for one scale, or blocks."""
+        return self.granularity.axis if isinstance(self.granularity, PerAxis) else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QParams:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxq.graph.roles import conv_kind, weight_channel_axis
+from onnxq.graph.roles import conv_kind
 from onnxq.plan.cost import Work
 
 if TYPE_CHECKING:
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-__all__ = ["kernel_kind", "weight_axis", "work_of"]
-
-weight_axis = weight_channel_axis
+__all__ = ["kernel_kind", "work_of"]
 
 _LANES = 16
 _PLANAR = 4

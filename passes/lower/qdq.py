@@ -53,16 +53,11 @@ _HEAVY = (*_BIASED, "MatMul")
 _SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
 
 
-def _axis(plan: ValuePlan) -> int | None:
-    granularity = plan.spec.granularity
-    return granularity.axis if isinstance(granularity, PerAxis) else None
-
-
 def _affine(plan: ValuePlan) -> Affine:
     """Returns what a Q/DQ pair holds; zero points are spelled out: without a weight's no QGemm."""
     params, storage = plan.params, plan.spec.dtype.storage
     assert params is not None, "the check stage refuses plans without params"
-    return Affine(params.scale, params.zero_point.astype(storage), _axis(plan))
+    return Affine(params.scale, params.zero_point.astype(storage), plan.spec.axis)
 
 
 def _integer_bias(
@@ -278,7 +273,7 @@ class LowerToQdq(LoweringPass):
         if leaves:
             value.name = editor.fresh(f"{name}_float")
         written = plan
-        if _axis(plan) is not None and plan.params is not None:
+        if plan.spec.axis is not None and plan.params is not None:
             written = replace(
                 plan,
                 spec=replace(plan.spec, granularity=PerTensor()),
@@ -286,7 +281,7 @@ class LowerToQdq(LoweringPass):
             )
         source = self._shielded_pool(editor, self._unclipped(value, plan))
         codes = self._codes(editor, source, written, before=None)
-        inside = _axis(plan) is not None and any(self._reads_codes(user) for user, _ in uses)
+        inside = plan.spec.axis is not None and any(self._reads_codes(user) for user, _ in uses)
         read = written if inside else plan
         reals = editor.dequantize(codes, _affine(read), stem=name, after=codes.producer())
         for user, position in uses:

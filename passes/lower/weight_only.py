@@ -29,7 +29,7 @@ from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
 from onnxq.passbase import LoweringPass
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
-from onnxq.plan.spec import PerAxis, PerBlock
+from onnxq.plan.spec import PerBlock
 from onnxq.plan.weight_codes import weight_codes
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ _WEIGHT_POSITION = 1
 _BIAS_POSITION = 2
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 _LEAST_PRODUCT = 1 << 16
-
-
-def _axis(plan: ValuePlan) -> int | None:
-    granularity = plan.spec.granularity
-    return granularity.axis if isinstance(granularity, PerAxis) else None
 
 
 class LowerWeightsOnly(LoweringPass):
@@ -168,7 +163,7 @@ def _codes(value: ir.Value, plan: ValuePlan) -> npt.NDArray[np.integer]:
 def _dequantized(editor: GraphEditor, node: ir.Node, value: ir.Value, plan: ValuePlan) -> ir.Value:
     """Rule 2."""
     assert plan.params is not None
-    codes, axis = _codes(value, plan), _axis(plan)
+    codes, axis = _codes(value, plan), plan.spec.axis
     if attribute(node, "transB", 0):
         node.attributes.pop("transB")
         codes, axis = codes.T, None if axis is None else 1 - axis
@@ -188,7 +183,7 @@ def _along(
     params: npt.NDArray[np.float32], plan: ValuePlan, value: ir.Value
 ) -> npt.NDArray[np.float32]:
     """Returns params [n] in the shape that broadcasts along the plan's axis."""
-    axis = _axis(plan)
+    axis = plan.spec.axis
     assert value.shape is not None
     if axis is None:
         return params
@@ -201,7 +196,7 @@ def _is_thin_product(node: ir.Node, plan: ValuePlan) -> bool:
         return False
     dims, shape = shape_of(node.inputs[_WEIGHT_POSITION]), shape_of(node.outputs[0])
     axis = weight_channel_axis(node)
-    if dims is None or shape is None or len(dims) != 2 or _axis(plan) != axis:
+    if dims is None or shape is None or len(dims) != 2 or plan.spec.axis != axis:
         return False
     if node.op_type == "Gemm" and not _is_plain_gemm(node, channels=dims[axis]):
         return False

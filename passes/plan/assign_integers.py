@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onnxq.graph.query import descendants
-from onnxq.graph.roles import attribute, is_activation, reaches
+from onnxq.graph.roles import attribute, is_activation, reaches, weight_channel_axis
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
@@ -22,7 +22,7 @@ from onnxq.plan.partition import Crossing, Pairing, Sides, cost_of, integer_node
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
 from onnxq.plan.target import OpKind, OpRule
-from onnxq.plan.work import kernel_kind, weight_axis, work_of
+from onnxq.plan.work import kernel_kind, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,7 +133,7 @@ class AssignIntegers(PlanPass):
             if rule.kind is OpKind.HEAVY:
                 weight = node.inputs[1]
                 assert weight is not None
-                axis = PerAxis(weight_axis(node)) if self.per_channel else PerTensor()
+                axis = PerAxis(weight_channel_axis(node)) if self.per_channel else PerTensor()
                 values[str(weight.name)] = ValuePlan(QuantSpec(target.weight, True, axis))
         return values, merge_groups(groups)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxq.plan.cost import Work
-from onnxq.plan.work import kernel_kind, weight_axis, work_of
+from onnxq.plan.work import kernel_kind, work_of
 from tests.passes.rewrite.building import build, rng_weight
 
 if TYPE_CHECKING:
@@ -38,22 +38,6 @@ def node(line: str, *weight: int) -> ir.Node:
 )
 def test_kind_of_kernel(line: str, weight: tuple[int, ...], kind: str) -> None:
     assert kernel_kind(node(line, *weight)) == kind
-
-
-@pytest.mark.parametrize(
-    ("line", "weight", "axis"),
-    [
-        ("y = Conv(x, w)", (4, 8, 3, 3), 0),
-        ("y = ConvTranspose(x, w)", (8, 4, 3, 3), 1),
-        ("y = Gemm(m, w)", (8, 3), 1),
-        ("y = Gemm<transB=1>(m, w)", (3, 8), 0),
-        ("y = MatMul(m, w)", (8, 3), 1),
-        ("y = MatMul(x, w)", (1, 8, 6, 3), 3),
-    ],
-    ids=["conv", "transposed", "gemm", "gemm_b", "matmul", "batched"],
-)
-def test_axis_of_the_output_channels(line: str, weight: tuple[int, ...], axis: int) -> None:
-    assert weight_axis(node(line, *weight)) == axis
 
 
 @pytest.mark.parametrize(
