@@ -3,7 +3,8 @@
 1. Values that share params (groups) are fitted on their merged statistics.
 2. A value that only Sigmoid, SiLU, HardSwish or LeakyRelu reads has its error measured behind that
    function: a far negative tail is worth nothing there.
-3. Sigmoid's output is [0, 1) by definition: scale 2^-bits, zero point at the least code.
+3. Sigmoid's output is [0, 1] by definition, and so is its range: the greatest code is exactly 1, so
+   that a gate which is open passes all.
 4. A value behind an absorbed Relu or Clip stays within its bounds, so that quantization saturates
    as the operator would.
 5. A value in front of HardSwish gets scale 3/k with zero point ≥ k where that is possible: then the
@@ -139,8 +140,7 @@ class FitActivations(PlanPass):
             return _for_float_readers(merged, bounds, limits)
         producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
         if "Sigmoid" in producers and len(producers) == 1:
-            scale = np.asarray(2.0**-wish.spec.dtype.bits, np.float32)
-            return QParams(scale, np.asarray(limits[0]), method="fixed")
+            return QParams(*affine_params(0.0, 1.0, limits), method="fixed")
         behind = _function_behind(members[0]) if len(members) == 1 else None
         problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
         key = id(stats), tuple(str(value.name) for value in members)
