@@ -13,7 +13,7 @@ shrunk by 1 - (standard error / shift)², and dropped where the error exceeds it
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,18 +23,21 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import Writing, writing_of
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import QuantPlan, Use
+from onnxq.runtime.channel_means import channel_mean, channel_means
 from onnxq.runtime.segments import SegmentedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.runtime.session import Feed
+
 
 __all__ = ["CorrectBias"]
 
-_BUDGET_BYTES = 1 << 27
+_BUDGET_BYTES = 1 << 26
 _FEWEST, _MOST = 4, 32
 _PLAIN = Writing(np.ones(1, np.float32), np.zeros(1, np.float32))
 
@@ -46,40 +49,55 @@ class CorrectBias(PlanPass):
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
         samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
-            of both models' live values, 4 to 32.
+            of the quantized model's live values, 4 to 32.
+        wanted: Means of the float model's values; a plan made anew need not have them measured
+            again.
     """
 
     name = "correct-bias"
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     samples: int | None = None
+    wanted: dict[tuple[int, int, int], dict[str, npt.NDArray[np.float64]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the bias shifts; runs both models once over the samples."""
-        ends = [
-            str(node.name)
+        nodes = {
+            str(node.name): node
             for node in context.model.graph
             if node.op_type in ("Conv", "Gemm") and _on_integers(node, plan)
-        ]
+        }
         if any(True for _ in context.model.graph.subgraphs()):
             reason = "layers cannot be run one by one around If and Loop"
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
         feeds = list(context.samples(self.samples or _affordable(context)))
-        real = SegmentedRun(context.model, ends, feeds, threads=context.threads)
-        coded = SegmentedRun(self.lower(context.model, plan), ends, feeds, threads=context.threads)
-        nodes = {str(node.name): node for node in context.model.graph}
+        wanted = self._float_means(context, [str(n.outputs[0].name) for n in nodes.values()], feeds)
+        coded = SegmentedRun(self.lower(context.model, plan), nodes, feeds, threads=context.threads)
         shifts: dict[str, npt.NDArray[np.float32]] = {}
-        for (name, wanted), (_, found) in zip(real, coded, strict=True):
-            writing = writing_of(nodes[name], plan) or _PLAIN
-            shape = (-1, *[1] * (found[0].ndim - 2))
-            factor, offset = writing.factor.reshape(shape), writing.offset.reshape(shape)
-            shift = _shift(wanted, ((array - offset) / factor for array in found))
+        for name, found in coded:
+            node = nodes[name]
+            writing = writing_of(node, plan) or _PLAIN
+            means = np.stack([channel_mean(array) for array in found])
+            means = (means - writing.offset) / writing.factor
+            shift = _shrunk(wanted[str(node.outputs[0].name)] - means)
             if not shift.any():
                 continue
             shifts[name] = shift + plan.bias_shift.get(name, np.float32(0))
+            step = (shift * writing.factor).reshape(-1, *[1] * (found[0].ndim - 2))
             for index, array in enumerate(found):
-                found[index] = np.asarray(array + shift.reshape(shape) * factor, np.float32)
+                found[index] = np.asarray(array + step, np.float32)
         return replace(plan, bias_shift={**plan.bias_shift, **shifts})
+
+    def _float_means(
+        self, context: PlanContext, names: list[str], feeds: list[Feed]
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        key = id(context.model), id(context.samples), len(feeds)
+        known = self.wanted.setdefault(key, {})
+        if missing := [name for name in names if name not in known]:
+            known |= channel_means(context.model, missing, feeds, threads=context.threads)
+        return known
 
 
 def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:
@@ -93,19 +111,13 @@ def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:
 def _affordable(context: PlanContext) -> int:
     """Returns how many samples fit: about three values of the largest size live at a time."""
     largest = max((math.prod(shape) for shape in context.shapes.values()), default=1)
-    live = 3 * 4 * max(largest, 1) * len(("float", "quantized"))
-    return int(np.clip(_BUDGET_BYTES // live, _FEWEST, _MOST))
+    return int(np.clip(_BUDGET_BYTES // (3 * 4 * max(largest, 1)), _FEWEST, _MOST))
 
 
-def _shift(
-    wanted: list[npt.NDArray[np.float32]], found: Iterable[npt.NDArray[np.float32]]
-) -> npt.NDArray[np.float32]:
-    """Returns the shrunk mean difference per channel, float32 [C]; arrays are [n, C, …]."""
-    axes = tuple(i for i in range(wanted[0].ndim) if i != 1)
-    means = np.stack(
-        [(a - b).mean(axis=axes, dtype=np.float64) for a, b in zip(wanted, found, strict=True)]
-    )
-    mean = means.mean(axis=0)
-    error = means.var(axis=0, ddof=1) / len(means) if len(means) > 1 else mean**2
+def _shrunk(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Returns the mean of ``differences`` [n, C] over the samples, shrunk, float32 [C]."""
+    mean = differences.mean(axis=0)
+    number = len(differences)
+    error = differences.var(axis=0, ddof=1) / number if number > 1 else mean**2
     kept = np.maximum(1 - error / np.maximum(mean**2, 1e-30), 0)
     return np.asarray(mean * kept, np.float32)

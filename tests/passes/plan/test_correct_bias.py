@@ -161,18 +161,24 @@ def test_one_sample_is_no_evidence() -> None:
 
 def test_noise_is_shrunk_away() -> None:
     # Means that differ between samples by far more than their mean: the shift is dropped.
-    from onnxq.passes.plan.correct_bias import _shift
+    from onnxq.passes.plan.correct_bias import _shrunk
 
-    rng = np.random.default_rng(0)
-    wanted = [rng.standard_normal((1, 2, 3, 3)).astype(np.float32) for _ in range(8)]
-    planted_error = [array - np.array([0.0, 5.0], np.float32).reshape(2, 1, 1) for array in wanted]
-    noise = rng.standard_normal(8)
+    noise = np.random.default_rng(0).standard_normal(8)
     noise -= noise.mean() - 0.01
-    found = [
-        error - np.array([value, 0.0], np.float32).reshape(2, 1, 1)
-        for error, value in zip(planted_error, noise, strict=True)
-    ]
-    assert _shift(wanted, found).tolist() == pytest.approx([0.0, 5.0], abs=1e-5)
+    differences = np.stack([noise, np.full(8, 5.0)], axis=1)
+    assert _shrunk(differences).tolist() == pytest.approx([0.0, 5.0], abs=1e-5)
+
+
+def test_a_plan_made_anew_does_not_run_the_float_model_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = context_of(source())
+    correction = CorrectBias(lower)
+    first = revised(correction, context, planted(context))
+    monkeypatch.delattr("onnxq.passes.plan.correct_bias.channel_means")
+    again = revised(correction, context, planted(context))
+    for name, shift in first.bias_shift.items():
+        np.testing.assert_array_equal(shift, again.bias_shift[name])
 
 
 def test_the_correction_is_the_same_every_time() -> None:
