@@ -2,27 +2,25 @@
 
 A node may run on integers when the target has an integer kernel for it (``targets/*.toml``) and it
 is no arithmetic of the output tail. Among those, a minimum cut over the target's kernel and
-conversion times draws the border (``onnxq.plan.partition``).
+conversion times draws the border (``onnxq.plan.placement``).
 """
 
 from __future__ import annotations
 
 import fnmatch
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxq.graph.query import descendants
-from onnxq.graph.roles import attribute, is_activation, reaches, weight_channel_axis
+from onnxq.graph.roles import attribute, reaches, weight_channel_axis
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.obstacles import data_positions, obstacle
-from onnxq.plan.partition import Crossing, Pairing, Sides, cost_of, integer_nodes
+from onnxq.plan.placement import cheapest, cost_reason
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
 from onnxq.plan.target import OpKind, OpRule
-from onnxq.plan.work import kernel_kind, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["AssignIntegers"]
 
 _FUSES = ("AveragePool", "Softmax", "Where")
-_FUSES_INTO_FLOAT_CONV = ("Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid")
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,12 @@ class AssignIntegers(PlanPass):
         """Returns ``plan`` with the specs of all values that integer nodes touch."""
         nodes = list(context.model.graph)
         reasons = self._float_reasons(nodes, context.target)
-        integer = _cheapest(nodes, reasons, context, self.preference)
+        integer = cheapest(
+            context.model.graph, reasons, context.target, context.shapes, self.preference
+        )
         for node in nodes:
             if str(node.name) not in integer and str(node.name) not in reasons:
-                reasons[str(node.name)] = _cost_reason(node, context)
+                reasons[str(node.name)] = cost_reason(node, context.target, context.shapes)
         values, groups = self._specs(nodes, integer, context.target)
         notes = [
             Note(NoteKind.REFUSED, self.name, name, reason) for name, reason in reasons.items()
@@ -198,98 +197,3 @@ def _takes_channels(node: ir.Node) -> bool:
     assert weight is not None
     assert weight.shape is not None
     return groups == 1 or bool(weight.shape[1] == 1 and weight.shape[0] == groups)
-
-
-def _cheapest(
-    nodes: list[ir.Node], reasons: Mapping[str, str], context: PlanContext, preference: float
-) -> frozenset[str]:
-    costs, pairings = {}, []
-    for node in nodes:
-        name = str(node.name)
-        kind = kernel_kind(node)
-        integer, real = context.target.costs.times(kind, work_of(node, context.shapes))
-        source = node.inputs[0] if node.inputs else None
-        producer = source.producer() if source is not None else None
-        if producer is not None and node.op_type in _FUSES_INTO_FLOAT_CONV:
-            alone, absorbed = real, node.op_type in ("Relu", "Clip")
-            real = 0.0 if producer.op_type == "Conv" else real
-            if absorbed and name not in reasons:
-                pairings.append(Pairing(str(producer.name), name, math.inf))
-                pairings.append(Pairing(name, str(producer.name), math.inf))
-            elif producer.op_type == "Conv":
-                pairings.append(Pairing(str(producer.name), name, alone))
-        if name not in reasons:
-            pairings += _moved_as_codes(node, producer, integer - real, context.target)
-        fed_raw = node.op_type == "MaxPool" and producer is None
-        if node.op_type == "MaxPool" and producer is not None:
-            # a pool of codes is fast only behind an integer convolution, whose layout it takes over
-            pairings.append(Pairing(name, str(producer.name), math.inf))
-        forbidden = name in reasons or fed_raw
-        costs[name] = Sides(math.inf if forbidden else integer, real)
-    crossings = _crossings(context)
-    forgiven = {n: replace(c, integer=c.integer * (1 - preference)) for n, c in costs.items()}
-    liked = integer_nodes(forgiven, crossings, pairings)
-    if cost_of(liked, costs, crossings, pairings) <= cost_of(
-        frozenset(), costs, crossings, pairings
-    ):
-        return liked
-    return integer_nodes(costs, crossings, pairings)
-
-
-def _moved_as_codes(
-    node: ir.Node, producer: ir.Node | None, extra: float, target: Target
-) -> list[Pairing]:
-    """Extra costs of a node that moves values about, in float next to an integer node.
-
-    onnxruntime pulls quantization through such nodes: they run on codes anyway.
-    """
-    rule = target.ops.get(node.op_type)
-    if rule is None or rule.kind is not OpKind.SAME_PARAMS or extra <= 0:
-        return []
-    neighbours = [producer, *(user for out in node.outputs for user in out.consumers())]
-    names = {str(other.name) for other in neighbours if other is not None}
-    return [Pairing(name, str(node.name), extra) for name in sorted(names)]
-
-
-def _crossings(context: PlanContext) -> list[Crossing]:
-    graph, costs = context.model.graph, context.target.costs
-    found = []
-    values = [*graph.inputs, *(out for node in graph for out in node.outputs)]
-    for value in values:
-        if not is_activation(value):
-            continue
-        producer = value.producer()
-        consumers = tuple(
-            dict.fromkeys(
-                str(user.name)
-                for user, position in value.uses()
-                if _reads_codes(user, position, context.target)
-            )
-        )
-        rule = context.target.ops.get(producer.op_type) if producer is not None else None
-        float_out = rule is not None and not rule.needs_output
-        elements = math.prod(context.shapes.get(str(value.name), (0,)))
-        found.append(
-            Crossing(
-                producer=None if producer is None else str(producer.name),
-                consumers=consumers,
-                leaves=value.is_graph_output(),
-                quantize=costs.quantize.output_ns * elements / 1e3 + costs.quantize.call_us,
-                dequantize=0.0
-                if float_out
-                else costs.dequantize.output_ns * elements / 1e3 + costs.dequantize.call_us,
-            )
-        )
-    return found
-
-
-def _reads_codes(user: ir.Node, position: int, target: Target) -> bool:
-    rule = target.ops.get(user.op_type)
-    return rule is None or position in data_positions(user, rule)
-
-
-def _cost_reason(node: ir.Node, context: PlanContext) -> str:
-    integer, real = context.target.costs.times(kernel_kind(node), work_of(node, context.shapes))
-    if integer >= real:
-        return f"slower on integers: {integer:.0f} µs instead of {real:.0f} µs"
-    return f"saves {real - integer:.0f} µs on integers, less than the conversions around it cost"

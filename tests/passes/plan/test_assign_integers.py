@@ -224,10 +224,10 @@ def _target(dense: float, real: float, conversion: float) -> Target:
 def test_what_does_not_pay_stays_float_with_the_times() -> None:
     source = convs("r = Relu(c)")
     slower = plan_of(source, _target(9.0, 4.0, 0.0))
-    assert slower.float_nodes["node_c"] == "slower on integers: 9 µs instead of 4 µs"
+    assert slower.float_nodes["node_c"] == "slower on integers: 9.0 µs instead of 4.0 µs"
     costly = plan_of(source, _target(4.0, 9.0, 100.0))
     assert costly.float_nodes["node_c"] == (
-        "saves 5 µs on integers, less than the conversions around it cost"
+        "saves 5.0 µs on integers, less than the conversions around it cost"
     )
     assert not slower.values
     assert not costly.values
