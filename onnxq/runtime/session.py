@@ -19,10 +19,12 @@ from onnxq.runtime.expose import expose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Feed", "ModelLike", "Session", "Trace", "make_session", "run_model"]
+__all__ = ["CPU", "Feed", "ModelLike", "Session", "Trace", "make_session", "run_model"]
 
 ModelLike: TypeAlias = ir.Model | str | Path | bytes
 Feed: TypeAlias = Mapping[str, npt.NDArray[Any]]
+
+CPU = "CPUExecutionProvider"
 
 # A protobuf message ends at 2 GB; larger weights go through a file of their own.
 _MESSAGE_BYTES = 1_500_000_000
@@ -58,17 +60,19 @@ class Trace:
 
 
 class Session:
-    """A model ready to run on the CPU.
+    """A model ready to run.
 
     Attributes:
         inputs: Names of the inputs, in the model's order.
         outputs: Names of the outputs, in the model's order.
+        provider: The execution provider that has the first say on every node.
     """
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
         self.inputs: tuple[str, ...] = tuple(item.name for item in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(item.name for item in session.get_outputs())
+        self.provider: str = session.get_providers()[0]
         self._quiet = ort.RunOptions()
         self._quiet.log_severity_level = _FATAL_ONLY
 
@@ -98,8 +102,9 @@ def make_session(
     threads: int = 1,
     outputs: Sequence[str] | None = None,
     trace: Trace | None = None,
+    provider: str = CPU,
 ) -> Session:
-    """Returns a session that runs ``model`` on the CPU.
+    """Returns a session that runs ``model``, on the CPU unless ``provider`` says otherwise.
 
     Args:
         model: A model, its serialized bytes, or the path of its file. Never changed.
@@ -108,6 +113,8 @@ def make_session(
         outputs: Names of the values to return in place of the model's outputs. Values inside
             subgraphs, and names that no node produces, are left out.
         trace: Where to write the optimized graph and a profile.
+        provider: Name of an execution provider that the installed onnxruntime offers; it leaves
+            what it cannot run to the CPU.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -116,8 +123,8 @@ def make_session(
     if outputs is not None:
         model = expose(_as_model(model), outputs)
     if isinstance(model, ir.Model):
-        return _load_model(model, options)
-    return _load(str(model) if isinstance(model, Path) else model, options)
+        return _load_model(model, options, provider)
+    return _load(str(model) if isinstance(model, Path) else model, options, provider)
 
 
 def run_model(
@@ -164,7 +171,7 @@ def _as_model(model: ModelLike) -> ir.Model:
         raise ModelError(f"cannot read the model: {_reason(error)}") from error
 
 
-def _load_model(model: ir.Model, options: ort.SessionOptions) -> Session:
+def _load_model(model: ir.Model, options: ort.SessionOptions, provider: str) -> Session:
     tensors = [
         value.const_value
         for graph in model.graphs()
@@ -175,15 +182,15 @@ def _load_model(model: ir.Model, options: ort.SessionOptions) -> Session:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "model.onnx"
             ir.save(model, path, external_data="weights.bin")
-            return _load(str(path), options)
+            return _load(str(path), options, provider)
     if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
         model = ir.external_data.load_to_model(model.clone())
-    return _load(ir.to_proto(model).SerializeToString(), options)
+    return _load(ir.to_proto(model).SerializeToString(), options, provider)
 
 
-def _load(model: str | bytes, options: ort.SessionOptions) -> Session:
+def _load(model: str | bytes, options: ort.SessionOptions, provider: str) -> Session:
     try:
-        return _create(model, options)
+        return _create(model, options, provider)
     except Exception as error:
         if _CUSTOM_DOMAIN not in str(error):
             raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
@@ -191,13 +198,14 @@ def _load(model: str | bytes, options: ort.SessionOptions) -> Session:
         import onnxruntime_extensions
 
         options.register_custom_ops_library(onnxruntime_extensions.get_library_path())
-        return _create(model, options)
+        return _create(model, options, provider)
     except Exception as error:
         raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
 
 
-def _create(model: str | bytes, options: ort.SessionOptions) -> Session:
-    return Session(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
+def _create(model: str | bytes, options: ort.SessionOptions, provider: str) -> Session:
+    providers = list(dict.fromkeys([provider, CPU]))
+    return Session(ort.InferenceSession(model, options, providers=providers))
 
 
 def _reason(error: Exception) -> str:
