@@ -10,6 +10,7 @@ import numpy as np
 from onnxq.data.base import DataSource, Feed
 from onnxq.data.decode import check_header, load_rgb
 from onnxq.data.fit import fixed_batch, to_feed
+from onnxq.data.preprocessor import Preprocessor
 from onnxq.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ImageSource(DataSource):
         self._where = where
         self._spec = spec
         self._preprocess = preprocess.for_input(spec)
+        self._preprocessor = Preprocessor(self._preprocess)
         self._skipped: dict[str, str] = {}
         self._files = [file for file in files if self._has_header(file)]
         if not self._files:
@@ -113,7 +115,7 @@ class ImageSource(DataSource):
 
     def _feed(self, file: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype]:
         try:
-            pixels = self._preprocess.apply(image)
+            pixels = self._preprocessor(image)
         except DataError as error:
             raise DataError(f"{file}: {error}") from None
         dtype = np.dtype(self._spec.dtype)

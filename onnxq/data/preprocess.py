@@ -6,22 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnxq.data.binding import bound_channels, bound_layout, bound_size, check_integer_input
-from onnxq.data.decode import to_rgb
-from onnxq.data.geometry import FILTERS, crop, letterbox, stretch
-from onnxq.errors import ConfigError, DataError
+from onnxq.data.resize_graph import FILTERS
+from onnxq.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    from PIL import Image
-
     from onnxq.data.base import InputSpec
 
 CHOICES = {
     "resize": ("stretch", "crop", "letterbox", "none"),
-    "filter": tuple(FILTERS),
+    "filter": FILTERS,
     "channels": ("rgb", "bgr", "gray"),
     "layout": ("auto", "nchw", "nhwc"),
 }
@@ -116,56 +110,27 @@ class Preprocess:
         check_integer_input(spec, self.scale, self.mean, self.std)
         return replace(self, layout=layout, channels=channels, size=size)
 
-    def apply(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        """Preprocesses one image of any mode.
-
-        Args:
-            image: The image; turned upright by its EXIF orientation.
-
-        Returns:
-            float32 [C, H, W] or [H, W, C] by `layout`.
+    def check_bound(self) -> None:
+        """Makes sure that nothing is left to the model.
 
         Raises:
             ConfigError: `layout` is "auto" or `size` is missing; see `for_input`.
-            DataError: `resize` is "none" and the image is not of the model's size.
         """
         if self.layout == "auto":
             raise ConfigError("preprocess: layout = 'auto' needs a model's input; bind it first")
-        resized = self._resized(to_rgb(image))
-        pixels = np.asarray(resized, np.float32).reshape(resized.height, resized.width, -1)
-        if self.channels == "bgr":
-            pixels = pixels[:, :, ::-1]
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        scaled = (pixels * np.float32(self.scale) - mean) / std
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1) if self.layout == "nchw" else scaled)
-
-    def _resized(self, image: Image.Image) -> Image.Image:
-        if self.channels == "gray":
-            image = image.convert("L")
-        if self.resize == "none":
-            if self.size not in (None, (image.height, image.width)):
-                raise DataError(
-                    f"the image has {image.height}x{image.width} pixels, not"
-                    f" {_by(self.size)}; choose a resize rule other than 'none'"
-                )
-            return image
-        if self.size is None:
+        if self.size is None and self.resize != "none":
             raise ConfigError("preprocess: no size is given; set size = [height, width]")
-        resample = FILTERS[self.filter]
-        if self.resize == "crop":
-            return crop(image, self.size, self._short_side(self.size), resample)
-        if self.resize == "letterbox":
-            return letterbox(image, self.size, self.fill, resample)
-        return stretch(image, self.size, resample)
 
-    def _short_side(self, size: tuple[int, int]) -> int:
-        return self.short_side or round(min(size) / _CROP_SHARE)
+    @property
+    def shorter_side(self) -> int:
+        """Pixels of the shorter side before "crop" cuts; 0 where neither it nor a size is known."""
+        return self.short_side or round(min(self.size or (0, 0)) / _CROP_SHARE)
 
     def describe(self) -> str:
         """One line: `crop 224x224 (shorter side 256, bilinear), rgb, x/255, nchw`."""
         details = [self.filter]
         if self.resize == "crop" and (self.size or self.short_side):
-            details.insert(0, f"shorter side {self._short_side(self.size or (0, 0))}")
+            details.insert(0, f"shorter side {self.shorter_side}")
         if self.resize == "letterbox":
             details.insert(0, f"fill {self.fill}")
         resize = "no resize"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
 
 __all__ = ["Affine", "GraphEditor"]
@@ -74,12 +76,12 @@ class GraphEditor:
     def node(  # noqa: PLR0913 - one argument per part of a node
         self,
         op_type: str,
-        inputs: list[ir.Value | None],
+        inputs: Sequence[ir.Value | None],
         *,
         stem: str,
         dtype: ir.DataType,
         shape: ir.Shape | None,
-        attributes: dict[str, int] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         before: ir.Node | None = None,
         after: ir.Node | None = None,
     ) -> ir.Value:
