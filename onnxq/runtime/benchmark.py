@@ -1,8 +1,9 @@
-"""Comparing the speed of two models on a machine that does other things too.
+"""Comparing the speed of models on a machine that does other things too.
 
-Both run in turns, so that whatever slows the machine down slows both; each round gives one ratio,
-and the median of the ratios with its confidence interval is the result. With one thread the clock
-is the thread's own processor time, which other processes cannot stretch.
+All run in turns, so that whatever slows the machine down slows all; each round gives one ratio to
+the first model, and the median of the ratios with its confidence interval is the result. With one
+thread on the CPU the clock is the thread's own processor time, which other processes cannot
+stretch.
 """
 
 from __future__ import annotations
@@ -13,19 +14,27 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxq.runtime.session import Session, make_session
+from onnxq.runtime.session import CPU, Session, make_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onnxq.runtime.session import Feed, ModelLike
 
-__all__ = ["Latency", "interleaved_latency", "median_interval"]
+__all__ = [
+    "Latency",
+    "Ratio",
+    "Times",
+    "counts_processor_time",
+    "interleaved_latency",
+    "interleaved_times",
+    "median_interval",
+]
 
 # A round shorter than this measures the clock rather than the model.
 _ROUND_S = 0.01
 _LEAST_ROUNDS = 9
-_MOST_ROUNDS = 101
+_MOST_ROUNDS = 1001
 _TAIL = 0.025
 
 
@@ -48,6 +57,53 @@ class Latency:
     low: float
     high: float
     rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times as fast as another model one is.
+
+    Attributes:
+        value: Median over the rounds; above 1 it is faster.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 1, so that noise does not explain the difference."""
+        return not self.low <= 1 <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long models took that ran in turns.
+
+    Attributes:
+        seconds: Of one run, by model, by round.
+    """
+
+    seconds: tuple[tuple[float, ...], ...]
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds."""
+        return len(self.seconds[0])
+
+    def milliseconds(self, model: int) -> tuple[float, float, float]:
+        """Returns median and 95 % interval of the time of one run: (median, low, high)."""
+        spent = [1000 * seconds for seconds in self.seconds[model]]
+        return (statistics.median(spent), *median_interval(spent))
+
+    def ratio(self, model: int) -> Ratio:
+        """Returns how many times as fast as the first model this one is."""
+        pairs = zip(self.seconds[0], self.seconds[model], strict=True)
+        ratios = [first / other for first, other in pairs]
+        return Ratio(statistics.median(ratios), *median_interval(ratios))
 
 
 def interleaved_latency(
@@ -73,25 +129,59 @@ def interleaved_latency(
     Raises:
         ModelError: onnxruntime refuses a model or the feeds.
     """
+    times = interleaved_times([first, second], [feeds, feeds], threads=threads, budget_s=budget_s)
+    ratio = times.ratio(1)
+    first_ms, second_ms = (times.milliseconds(model)[0] for model in (0, 1))
+    return Latency(first_ms, second_ms, ratio.value, ratio.low, ratio.high, times.rounds)
+
+
+def interleaved_times(
+    models: Sequence[ModelLike | Session],
+    feeds: Sequence[Feed],
+    *,
+    threads: int = 1,
+    budget_s: float = 1.0,
+    provider: str = CPU,
+) -> Times:
+    """Times models in turns.
+
+    Args:
+        models: One or more models, run with all optimizations, or sessions as they are.
+        feeds: For each model, input name → array.
+        threads: Threads inside an operator.
+        budget_s: Seconds to spend on timing; at least nine rounds run in any case.
+        provider: Execution provider of the sessions that are made here.
+
+    Returns:
+        The times; of the processor where :func:`counts_processor_time`, else wall time.
+
+    Raises:
+        ModelError: onnxruntime refuses a model or its feeds.
+    """
     sessions = [
-        model if isinstance(model, Session) else make_session(model, threads=threads)
-        for model in (first, second)
+        model
+        if isinstance(model, Session)
+        else make_session(model, threads=threads, provider=provider)
+        for model in models
     ]
-    clock = time.thread_time if threads == 1 else time.perf_counter
-    for session in sessions:
-        session.run(feeds)
-    once = [_spent(session, feeds, 1, clock) for session in sessions]
+    clock = time.thread_time if counts_processor_time(threads, provider) else time.perf_counter
+    runs = list(zip(sessions, feeds, strict=True))
+    for session, feed in runs:
+        session.run(feed)
+    once = [_spent(session, feed, 1, clock) for session, feed in runs]
     repeats = [max(1, math.ceil(_ROUND_S / max(seconds, 1e-6))) for seconds in once]
     round_s = sum(n * seconds for n, seconds in zip(repeats, once, strict=True))
     rounds = min(max(int(budget_s / max(round_s, 1e-6)), _LEAST_ROUNDS), _MOST_ROUNDS)
-    times: list[list[float]] = [[], []]
+    times: list[list[float]] = [[] for _ in sessions]
     for _ in range(rounds):
-        for session, n, spent in zip(sessions, repeats, times, strict=True):
-            spent.append(_spent(session, feeds, n, clock) / n)
-    ratios = [a / b for a, b in zip(*times, strict=True)]
-    low, high = median_interval(ratios)
-    first_ms, second_ms = (1000 * statistics.median(spent) for spent in times)
-    return Latency(first_ms, second_ms, statistics.median(ratios), low, high, rounds)
+        for (session, feed), n, spent in zip(runs, repeats, times, strict=True):
+            spent.append(_spent(session, feed, n, clock) / n)
+    return Times(tuple(tuple(spent) for spent in times))
+
+
+def counts_processor_time(threads: int, provider: str = CPU) -> bool:
+    """Says whether the clock is the thread's processor time: only it works, and on the CPU."""
+    return threads == 1 and provider == CPU
 
 
 def median_interval(numbers: Sequence[float]) -> tuple[float, float]:
@@ -107,10 +197,13 @@ def median_interval(numbers: Sequence[float]) -> tuple[float, float]:
         Its ends.
     """
     ordered = sorted(numbers)
-    n, below, j = len(ordered), 1.0, 0
+    n = len(ordered)
+    # Whole numbers: 2**n is no float from a thousand rounds on.
+    j, term, below = 0, 1, 1
     while below / 2**n <= _TAIL:
         j += 1
-        below += math.comb(n, j)
+        term = term * (n - j + 1) // j
+        below += term
     j = max(j, 1)
     return ordered[j - 1], ordered[n - j]
 

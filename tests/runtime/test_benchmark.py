@@ -7,7 +7,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 
-from onnxq.runtime.benchmark import interleaved_latency, median_interval
+from onnxq.runtime.benchmark import (
+    Ratio,
+    Times,
+    counts_processor_time,
+    interleaved_latency,
+    interleaved_times,
+    median_interval,
+)
 from onnxq.runtime.session import Feed, Session, make_session
 
 MODEL = """
@@ -69,3 +76,40 @@ def test_the_interval_encloses_the_median_with_95_percent_and_no_more_than_neede
 def test_few_numbers_give_their_whole_range() -> None:
     assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
     assert median_interval([2.0]) == (2.0, 2.0)
+
+
+def test_a_thousand_rounds_have_an_interval_too() -> None:
+    low, high = median_interval(list(range(5000)))
+    assert 2400 < low < 2450 < 2550 < high < 2600
+
+
+def test_every_model_takes_its_turn_on_its_own_feeds() -> None:
+    log: list[str] = []
+    found = interleaved_times(
+        [Sleeper(log, name, 0.011) for name in "abc"], [{}, {}, {}], threads=2, budget_s=0.01
+    )
+    assert log[6:] == ["a", "b", "c"] * 9
+    assert found.rounds == 9
+
+
+def test_ratios_are_to_the_first_model_round_by_round() -> None:
+    times = Times(((4.0, 6.0, 8.0), (2.0, 2.0, 2.0)))
+    assert times.ratio(1) == Ratio(3.0, 2.0, 4.0)
+    assert times.ratio(0) == Ratio(1.0, 1.0, 1.0)
+    assert times.milliseconds(0) == (6000.0, 4000.0, 8000.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clear"), [(0.9, 1.1, False), (1.0, 1.2, False), (1.01, 1.2, True)]
+)
+def test_a_difference_is_clear_where_its_interval_leaves_out_one(
+    low: float, high: float, clear: bool
+) -> None:
+    assert Ratio(1.05, low, high).clear is clear
+    assert Ratio(0.95, 1 / high, 1 / low).clear is clear
+
+
+def test_only_a_single_thread_on_the_cpu_is_timed_by_the_processor() -> None:
+    assert counts_processor_time(1)
+    assert not counts_processor_time(2)
+    assert not counts_processor_time(1, "SomeGpuExecutionProvider")
