@@ -1,10 +1,8 @@
-"""What onnxruntime really runs: its kernels, their time, and how much of the work is integer."""
+"""What onnxruntime really runs: its kernels, and how much of their work is integer."""
 
 from __future__ import annotations
 
-import json
 import math
-import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +12,15 @@ import onnx
 import onnx_ir as ir
 
 from onnxq.errors import ModelError
-from onnxq.runtime.session import Trace, make_session
+from onnxq.runtime.kernel_times import KERNEL_SUFFIX, kernels_of, profiled
+from onnxq.runtime.session import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onnxq.runtime.session import Feed, ModelLike
 
-__all__ = ["IntegerShare", "KernelTime", "NodeWork", "integer_share", "kernel_times"]
+__all__ = ["IntegerShare", "NodeWork", "integer_share"]
 
 # Kernel → index of its weight input; None where the weight's packed shape says nothing.
 _INTEGER: Mapping[str, int | None] = {
@@ -43,7 +42,6 @@ _FLOAT: Mapping[str, int] = {
     "FusedMatMul": 1,
     "ConvTranspose": 1,
 }
-_SUFFIX = "_kernel_time"
 _BLOCKED = "_nchwc"
 
 
@@ -90,21 +88,6 @@ class IntegerShare:
         return self.integer_macs / max(1, self.integer_macs + self.float_macs)
 
 
-@dataclass(frozen=True, slots=True)
-class KernelTime:
-    """How long one node of the optimized graph takes.
-
-    Attributes:
-        name: The node.
-        op: Kernel that ran.
-        microseconds: Median over the runs, wall time.
-    """
-
-    name: str
-    op: str
-    microseconds: float
-
-
 def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
     """Runs ``model`` once, with all optimizations, and counts the work of the kernels that ran.
 
@@ -120,14 +103,14 @@ def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trace = Trace(Path(folder))
-        events = _kernel_events(model, feeds, trace, runs=1)
+        events = kernels_of(profiled(model, feeds, trace))
         weights = _weight_shapes(trace.graph)
     work, given = [], _convolutions(model)
     for event in events:
         op = event["args"]["op_name"]
         if op not in _INTEGER and op not in _FLOAT:
             continue
-        name = event["name"].removesuffix(_SUFFIX)
+        name = event["name"].removesuffix(KERNEL_SUFFIX)
         count = _macs(event["args"], weights.get(name))
         own = given.get(name.removesuffix(_BLOCKED)) if name.endswith(_BLOCKED) else None
         if own is not None:
@@ -155,41 +138,6 @@ def _convolutions(model: ModelLike) -> dict[str, _Given]:
             dims = [dim for dim in shape if isinstance(dim, int)]
             found[str(node.outputs[0].name)] = _Given(str(node.name), dims)
     return found
-
-
-def kernel_times(model: ModelLike, feeds: Feed, *, runs: int = 10) -> list[KernelTime]:
-    """Returns the time of every kernel that runs in ``model``, with all optimizations, 1 thread.
-
-    Args:
-        model: As for :func:`onnxq.runtime.session.make_session`.
-        feeds: Input name → array.
-        runs: How often to run, at least 2; the first run does not count.
-
-    Raises:
-        ModelError: onnxruntime refuses the model or the feeds.
-    """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        events = _kernel_events(model, feeds, Trace(Path(folder)), runs)
-    spent: dict[tuple[str, str], list[float]] = {}
-    for event in events:
-        key = (event["name"].removesuffix(_SUFFIX), event["args"]["op_name"])
-        spent.setdefault(key, []).append(float(event["dur"]))
-    return [
-        KernelTime(name, op, statistics.median(times[1:] or times))
-        for (name, op), times in spent.items()
-    ]
-
-
-def _kernel_events(model: ModelLike, feeds: Feed, trace: Trace, runs: int) -> list[dict[str, Any]]:
-    session = make_session(model, trace=trace)
-    for _ in range(runs):
-        session.run(feeds)
-    events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
-    return [
-        event
-        for event in events
-        if event.get("name", "").endswith(_SUFFIX) and "op_name" in event.get("args", {})
-    ]
 
 
 def _weight_shapes(path: Path) -> dict[str, list[int]]:

@@ -1,8 +1,7 @@
 import numpy as np
 import onnx_ir as ir
-import pytest
 
-from onnxq.runtime.kernels import integer_share, kernel_times
+from onnxq.runtime.kernels import integer_share
 
 FLOAT = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -64,11 +63,3 @@ def test_a_model_without_heavy_nodes_has_share_zero() -> None:
     )
     found = integer_share(model, {"x": np.ones(3, np.float32)})
     assert (found.nodes, found.share) == ((), 0.0)
-
-
-@pytest.mark.parametrize("runs", [2, 5])
-def test_kernel_times_list_every_kernel_once(runs: int) -> None:
-    times = kernel_times(float_model(), FEEDS, runs=runs)
-    assert "Gemm" in {kernel.op for kernel in times}
-    assert len({kernel.name for kernel in times}) == len(times)
-    assert all(kernel.microseconds >= 0 for kernel in times)
