@@ -10,23 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import onnx_ir as ir
-
 from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
-from onnxq.errors import ModelError
-from onnxq.graph.io import (
-    check_target,
-    load,
-    pending_model,
-    quantized_nodes,
-    to_bytes,
-    unknown_domains,
-)
-from onnxq.graph.spec import check_float, check_qdq
+from onnxq.graph.io import check_target, pending_model, to_bytes
+from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager
-from onnxq.passbase import PlanContext
 from onnxq.passes.lower import lowering_of, lowerings
 from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
@@ -35,22 +23,24 @@ from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
-from onnxq.report.assemble import Proof, Run, assemble, label
+from onnxq.report.assemble import Proof, Run, assemble
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
-from onnxq.runtime.shapes import observed_shapes
-from onnxq.selection import check_names, selected
+from onnxq.selection import check_names
+from onnxq.stages import plan_context, read, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import onnx_ir as ir
+
     from onnxq.data import DataLike
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
-    from onnxq.plan.target import Target
+    from onnxq.passbase import PlanContext
 
 __all__ = ["known_passes", "optimize"]
 
@@ -75,7 +65,7 @@ def optimize(
     tell: Progress = progress or _silent
     check_names(config, [row[0] for row in known_passes()], _optional())
     target = load_target(config.target)
-    original = _read(source)
+    original = read(source)
     path = _output_path(source, config)
     if path is not None:
         check_target(original, path, protect=_protected(source, data))
@@ -84,8 +74,8 @@ def optimize(
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
     )
-    model = _rewrite(original, manager, config)
-    context = _context(model, target, samples, config)
+    model = rewritten(original, manager, config)
+    context = plan_context(model, target, samples, config)
     if config.plan is not None:
         plan = load_plan(config.plan)
     else:
@@ -126,41 +116,7 @@ def _silent(stage: str, done: int, total: int) -> None:
     del stage, done, total
 
 
-# ---- read ----------------------------------------------------------------------------------------
-
-
-def _read(source: ModelSource) -> ir.Model:
-    """Reads the model and makes sure that it can be run and is not quantized yet."""
-    model = load(source)
-    if already := quantized_nodes(model):
-        raise ModelError(
-            f"{label(source)} is quantized already (node {already[0]}); give the float model"
-        )
-    for domain, operators in unknown_domains(model).items():
-        raise ModelError(
-            f"{label(source)}: operator {domain}:{operators[0]} is unknown to onnxruntime; export "
-            "the model without it"
-        )
-    _refuse_broken_weights(model, label(source))
-    for rewrite in repair_passes():
-        rewrite(model)
-    try:
-        make_session(model, optimize=False)
-    except ModelError as error:
-        raise ModelError(f"{label(source)}: {error}") from None
-    return model
-
-
-def _refuse_broken_weights(model: ir.Model, name: str) -> None:
-    for graph in model.graphs():
-        for weight in graph.initializers.values():
-            tensor = weight.const_value
-            if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
-                continue
-            if np.isnan(tensor.numpy()).any():
-                raise ModelError(
-                    f"{name}: weight '{weight.name}' holds NaN; export the model again"
-                )
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def _output_path(source: ModelSource, config: Config) -> Path | None:
@@ -178,26 +134,7 @@ def _protected(*given: object) -> list[Path]:
     return [*paths, *inside]
 
 
-# ---- rewrite and plan ----------------------------------------------------------------------------
-
-
-def _rewrite(original: ir.Model, manager: PassManager, config: Config) -> ir.Model:
-    """Brings the model into the form that quantization knows; its function stays."""
-    model = manager.rewrite(original.clone(), normalize_passes(config.opset))
-    model = manager.rewrite(model, selected(float_rewrites(), config), to_fixpoint=True)
-    check_float(model)
-    return model
-
-
-def _context(
-    model: ir.Model, target: Target, samples: CalibrationData, config: Config
-) -> PlanContext:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for feed in samples.probes():
-        shapes = observed_shapes(model, feed, threads=config.cores)
-    return PlanContext(
-        model, target, stats=None, shapes=shapes, samples=samples.spread, threads=config.cores
-    )
+# ---- plan ----------------------------------------------------------------------------------------
 
 
 def _lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:

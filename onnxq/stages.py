@@ -1,0 +1,102 @@
+"""The first stages of a run, which optimizing and inspecting share: read, rewrite, shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.errors import ModelError
+from onnxq.graph.io import load, quantized_nodes, unknown_domains
+from onnxq.graph.spec import check_float
+from onnxq.passbase import PlanContext
+from onnxq.passes.rewrite import float_rewrites
+from onnxq.passes.rewrite.normalize import normalize_passes, repair_passes
+from onnxq.report.assemble import label
+from onnxq.runtime.session import make_session
+from onnxq.runtime.shapes import observed_shapes
+from onnxq.selection import selected
+
+if TYPE_CHECKING:
+    from onnxq.config import Config
+    from onnxq.data.calibration import CalibrationData
+    from onnxq.graph.io import ModelSource
+    from onnxq.manager import PassManager
+    from onnxq.plan.target import Target
+
+__all__ = ["make_runnable", "plan_context", "read", "rewritten"]
+
+
+def read(source: ModelSource) -> ir.Model:
+    """Reads the model and makes sure that it can be run and is not quantized yet.
+
+    Raises:
+        ModelError: It cannot be read, or not optimized.
+    """
+    model = load(source)
+    make_runnable(model, label(source))
+    return model
+
+
+def make_runnable(model: ir.Model, name: str) -> None:
+    """Mends in place what any export may have wrong, and tries whether the model runs.
+
+    Args:
+        model: As it was read.
+        name: What messages call it.
+
+    Raises:
+        ModelError: It is quantized already, has an unknown operator, a weight that is no number, or
+            onnxruntime refuses it.
+    """
+    if already := quantized_nodes(model):
+        raise ModelError(f"{name} is quantized already (node {already[0]}); give the float model")
+    for domain, operators in unknown_domains(model).items():
+        raise ModelError(
+            f"{name}: operator {domain}:{operators[0]} is unknown to onnxruntime; export "
+            "the model without it"
+        )
+    _refuse_broken_weights(model, name)
+    for rewrite in repair_passes():
+        rewrite(model)
+    try:
+        make_session(model, optimize=False)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
+
+
+def rewritten(original: ir.Model, manager: PassManager, config: Config) -> ir.Model:
+    """Returns the model in the form that quantization knows; its function stays.
+
+    Raises:
+        ModelError: It cannot be brought into that form.
+    """
+    model = manager.rewrite(original.clone(), normalize_passes(config.opset))
+    model = manager.rewrite(model, selected(float_rewrites(), config), to_fixpoint=True)
+    check_float(model)
+    return model
+
+
+def plan_context(
+    model: ir.Model, target: Target, samples: CalibrationData, config: Config
+) -> PlanContext:
+    """Returns what plan passes may read, with the shapes that one sample gives, if there is any."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for feed in samples.probes():
+        shapes = observed_shapes(model, feed, threads=config.cores)
+    return PlanContext(
+        model, target, stats=None, shapes=shapes, samples=samples.spread, threads=config.cores
+    )
+
+
+def _refuse_broken_weights(model: ir.Model, name: str) -> None:
+    for graph in model.graphs():
+        for weight in graph.initializers.values():
+            tensor = weight.const_value
+            if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+                continue
+            if np.isnan(tensor.numpy()).any():
+                raise ModelError(
+                    f"{name}: weight '{weight.name}' holds NaN; export the model again"
+                )
