@@ -28,7 +28,7 @@ CPU = "CPUExecutionProvider"
 
 # A protobuf message ends at 2 GB; larger weights go through a file of their own.
 _MESSAGE_BYTES = 1_500_000_000
-_CUSTOM_DOMAIN = "ai.onnx.contrib"
+_CUSTOM_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 _FATAL_ONLY = 4
 _REASON_LENGTH = 300
 # Without these the optimized graph of a large model does not fit its file.
@@ -192,7 +192,7 @@ def _load(model: str | bytes, options: ort.SessionOptions, provider: str) -> Ses
     try:
         return _create(model, options, provider)
     except Exception as error:
-        if _CUSTOM_DOMAIN not in str(error):
+        if not any(domain in str(error) for domain in _CUSTOM_DOMAINS):
             raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
     try:
         import onnxruntime_extensions
