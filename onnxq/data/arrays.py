@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from onnxq.data.base import DataSource, Feed
 from onnxq.data.fit import check_dtype, fixed_batch, match_names, shape_text, stacked_shape, to_feed
+from onnxq.data.grouping import grouped
 from onnxq.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from onnxq.data.base import InputSpec
     from onnxq.data.npz_stream import Rows
@@ -98,18 +99,22 @@ class ArraySource(DataSource):
 class ConcatSource(DataSource):
     """Several sources, one behind the other."""
 
-    def __init__(self, where: str, parts: Sequence[DataSource]) -> None:
+    def __init__(
+        self, where: str, parts: Sequence[DataSource], folders: Sequence[Hashable] = ()
+    ) -> None:
         """Joins at least one source.
 
         Args:
             where: What to call the data in errors and in the report.
             parts: The sources, in order.
+            folders: The sub-folder of each part; left out if there are none.
 
         Raises:
             DataError: Some hold single samples and others batches.
         """
         self._where = where
         self._parts = parts
+        self._folders = folders
         self._ends = list(itertools.accumulate(len(part) for part in parts))
         if len({part.samples_per_feed for part in parts}) > 1:
             raise DataError(
@@ -125,6 +130,14 @@ class ConcatSource(DataSource):
     def samples_per_feed(self) -> int:
         """Leading size of the arrays in one feed."""
         return self._parts[0].samples_per_feed
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the samples of each sub-folder."""
+        if not self._folders:
+            return [range(len(self))]
+        lengths = (len(part) for part in self._parts)
+        return grouped(itertools.chain.from_iterable(map(itertools.repeat, self._folders, lengths)))
 
     def describe(self) -> str:
         """One line: where, how many samples in how many files."""

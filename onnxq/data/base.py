@@ -66,6 +66,11 @@ class DataSource(abc.ABC):
         return 1
 
     @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the samples of each sub-folder, together all; one group if there are none."""
+        return [range(len(self))]
+
+    @property
     def skipped(self) -> Sequence[tuple[str, str]]:
         """Files left out so far, as (file, reason)."""
         return ()

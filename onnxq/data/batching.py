@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxq.data.base import DataSource, Feed
 from onnxq.data.fit import fixed_batch, shape_text
+from onnxq.data.grouping import grouped
 from onnxq.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +66,15 @@ class BatchSource(DataSource):
     def samples_per_feed(self) -> int:
         """Samples in a batch."""
         return self._batch
+
+    @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the batches that begin in each sub-folder."""
+        groups = self._source.groups
+        if len(groups) == 1:
+            return [range(len(self))]
+        home = {index: place for place, group in enumerate(groups) for index in group}
+        return grouped(home[batch * self._batch] for batch in range(len(self)))
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from onnxq.data.model_inputs import input_specs
 from onnxq.data.presets import load_preprocess
-from onnxq.data.sampling import choose_samples, split_holdout
+from onnxq.data.sampling import choose_from_groups, split_groups
 from onnxq.data.source import open_source
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class CalibrationData:
         if data is None:
             return cls(None)
         source = open_source(data, input_specs(model), preprocess)
-        chosen = choose_samples(len(source), config.samples or len(source), config.seed)
-        calibration, held_out = split_holdout(chosen, config.seed)
+        groups = source.groups
+        chosen = choose_from_groups(groups, config.samples or len(source), config.seed)
+        calibration, held_out = split_groups(chosen, groups, config.seed)
         return cls(source, tuple(calibration), tuple(held_out))
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from onnxq.data.base import DataSource, Feed
 from onnxq.data.decode import check_header, load_rgb
 from onnxq.data.fit import fixed_batch, to_feed
+from onnxq.data.grouping import grouped
 from onnxq.data.preprocessor import Preprocessor
 from onnxq.errors import DataError
 
@@ -24,24 +25,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_CHECKED_AT_ONCE = 50_000
+
 
 class ImageSource(DataSource):
     """Image files, decoded and preprocessed one at a time.
 
     Files with an unreadable header are left out at once and not counted; files whose pixels turn
-    out broken are left out when they are reached. Both are recorded in `skipped`.
+    out broken are left out when they are reached. Both are recorded in `skipped`. In a large tree
+    of folders, where reading every header would take minutes, the headers too wait until then.
     """
 
     def __init__(
-        self, where: str, files: Sequence[Path], spec: InputSpec, preprocess: Preprocess
+        self,
+        where: str,
+        files: Sequence[Path],
+        spec: InputSpec,
+        preprocess: Preprocess,
+        *,
+        every_file_counts: bool = False,
     ) -> None:
-        """Reads the header of every file.
+        """Reads the header of every file, unless there are very many in sub-folders.
 
         Args:
             where: What to call the data in errors and in the report.
             files: Image files, in the order of the samples.
             spec: The only input of the model.
             preprocess: How to make inputs of images; bound to `spec` here.
+            every_file_counts: Whether sample i is file i even where others are unreadable; then
+                no header is read here.
 
         Raises:
             DataError: No file is readable, or the input cannot take images made this way.
@@ -51,7 +63,9 @@ class ImageSource(DataSource):
         self._preprocess = preprocess.for_input(spec)
         self._preprocessor = Preprocessor(self._preprocess)
         self._skipped: dict[str, str] = {}
-        self._files = [file for file in files if self._has_header(file)]
+        large = len(files) > _CHECKED_AT_ONCE and len({file.parent for file in files}) > 1
+        later = every_file_counts or large
+        self._files = [file for file in files if later or self._has_header(file)]
         if not self._files:
             file, reason = next(iter(self._skipped.items()))
             raise DataError(
@@ -77,6 +91,11 @@ class ImageSource(DataSource):
         return len(self._files)
 
     @property
+    def groups(self) -> Sequence[Sequence[int]]:
+        """Numbers of the images of each folder."""
+        return grouped(file.parent for file in self._files)
+
+    @property
     def skipped(self) -> Sequence[tuple[str, str]]:
         """Files left out so far, as (file, reason)."""
         return list(self._skipped.items())
@@ -88,7 +107,9 @@ class ImageSource(DataSource):
 
     def describe(self) -> str:
         """One line: where, how many images, how they are preprocessed, how many left out."""
-        line = f"{self._where}: {len(self)} images, {self._preprocess.describe()}"
+        folders = len({file.parent for file in self._files})
+        spread = f" in {folders} folders" if folders > 1 else ""
+        line = f"{self._where}: {len(self)} images{spread}, {self._preprocess.describe()}"
         return f"{line}; {len(self._skipped)} unreadable left out" if self._skipped else line
 
     def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:
@@ -99,21 +120,31 @@ class ImageSource(DataSource):
         """
         decoded = 0
         for index in indices:
-            file = self._files[index]
-            try:
-                image = load_rgb(file)
-            except DataError as error:
-                self._skip(file, error)
-                continue
-            decoded += 1
-            yield {self._spec.name: self._feed(file, image)}
+            feed = self.feed(index)
+            if feed is not None:
+                decoded += 1
+                yield feed
         if len(indices) and not decoded:
             raise DataError(
                 f"{self._where}: none of the {len(indices)} chosen images can be decoded;"
                 " check the files"
             )
 
-    def _feed(self, file: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype]:
+    def feed(self, index: int) -> Feed | None:
+        """Returns the image at `index`; None, recorded in `skipped`, if it cannot be decoded.
+
+        Raises:
+            DataError: The image does not fit the model.
+        """
+        file = self._files[index]
+        try:
+            image = load_rgb(file)
+        except DataError as error:
+            self._skip(file, error)
+            return None
+        return {self._spec.name: self._array(file, image)}
+
+    def _array(self, file: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype]:
         try:
             pixels = self._preprocessor(image)
         except DataError as error:

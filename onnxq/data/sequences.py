@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from onnxq.data.base import DataSource, Feed
 from onnxq.data.fit import as_array, fixed_batch, match_names, to_feed
-from onnxq.data.reason import reason_of
+from onnxq.data.user_code import user_code
 from onnxq.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ class FeedSource(DataSource):
     """Feeds from Python: each a mapping of input name to array, or one array for one input."""
 
     def __init__(
-        self, items: Sequence[Sample] | Callable[[], Iterable[Sample]], inputs: Sequence[InputSpec]
+        self,
+        items: Sequence[Sample] | Callable[[], Iterable[Sample]],
+        inputs: Sequence[InputSpec],
+        where: str = "",
     ) -> None:
         """Counts the samples and checks the first one.
 
@@ -32,18 +35,49 @@ class FeedSource(DataSource):
             items: A sequence, or a callable that returns a fresh pass over the same samples each
                 time. A callable is run through once here, to count.
             inputs: Inputs of the model.
+            where: What to call the data in errors and in the report; empty for an object that has
+                no name.
 
         Raises:
-            DataError: There are no samples, the first one does not fit, or the callable fails.
+            DataError: There are no samples, the first one does not fit or is another one on the
+                next pass, or the callable fails.
         """
         self._items = items
         self._inputs = inputs
+        self._name = where
+        self._subject = f"data {where}" if where else "the data"
         self._batch = fixed_batch(inputs)
-        self._length = len(items) if isinstance(items, Sequence) else sum(1 for _ in _pass(items))
-        if not self._length:
-            raise DataError("the data yields no samples; give at least one")
         self._leading: int | None = None
-        self._leading = _leading_sizes(next(self.feeds([0])))[0]
+        first = None
+        if isinstance(items, Sequence):
+            self._length = len(items)
+        else:
+            self._length, first = self._run_through()
+        if not self._length:
+            raise DataError(f"{self._subject} yields no samples; give at least one")
+        again = next(self.feeds([0]))
+        if first is not None and any(not np.array_equal(first[n], again[n]) for n in again):
+            raise DataError(
+                f"{self._subject} yields another sample 0 on every pass;"
+                " seed or sort it, so that every pass is the same"
+            )
+        self._leading = _leading_sizes(again)[0]
+
+    def _run_through(self) -> tuple[int, Feed | None]:
+        """Counts the samples; of the first one a copy, as its buffer may be used again."""
+        length, first = 0, None
+        for item in self._pass():
+            if first is None:
+                first = {name: array.copy() for name, array in self._feed(0, item).items()}
+            length += 1
+        return length, first
+
+    def _pass(self) -> Iterator[Sample]:
+        if isinstance(self._items, Sequence):
+            yield from self._items
+            return
+        with user_code(self._subject if self._name else "the data callable"):
+            yield from self._items()
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -55,9 +89,9 @@ class FeedSource(DataSource):
         return self._leading or 1
 
     def describe(self) -> str:
-        """One line: how many samples."""
+        """One line: how many samples, from where."""
         kind = "a sequence" if isinstance(self._items, Sequence) else "a callable"
-        return f"{self._length} samples from {kind}"
+        return f"{self._length} samples from {self._name or kind}"
 
     def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:
         """Yields the samples at `indices`; see `DataSource.feeds`.
@@ -72,23 +106,23 @@ class FeedSource(DataSource):
             for index in indices:
                 yield self._items[index]
             return
-        stream, position = _pass(self._items), 0
+        stream, position = self._pass(), 0
         for index in indices:
             if index < position:
-                stream, position = _pass(self._items), 0
+                stream, position = self._pass(), 0
             rest = itertools.islice(stream, index - position, None)
             try:
                 item = next(rest)
             except StopIteration:
                 raise DataError(
-                    f"the data ended before sample {index}, though it held {self._length} before;"
-                    " make it yield the same samples on every pass"
+                    f"{self._subject} ended before sample {index}, though it held {self._length}"
+                    " before; make it yield the same samples on every pass"
                 ) from None
             position = index + 1
             yield item
 
     def _feed(self, index: int, item: Sample) -> Feed:
-        where = f"data, sample {index}"
+        where = f"{self._subject.removeprefix('the ')}, sample {index}"
         if not isinstance(item, Mapping):
             if len(self._inputs) != 1:
                 names = ", ".join(spec.name for spec in self._inputs)
@@ -112,26 +146,5 @@ class FeedSource(DataSource):
         return feed
 
 
-def _pass(function: Callable[[], Iterable[Sample]]) -> Iterator[Sample]:
-    with user_code():
-        yield from function()
-
-
 def _leading_sizes(feed: Feed) -> list[int]:
     return [array.shape[0] if array.ndim else 1 for array in feed.values()]
-
-
-@contextlib.contextmanager
-def user_code() -> Iterator[None]:
-    """Turns whatever the user's callable raises into a DataError.
-
-    Raises:
-        DataError: Names the exception, which stays attached as the cause.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise DataError(f"the data callable failed with {reason}; mend it") from error

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from onnxq.data.arrays import ArraySource, ConcatSource
+from onnxq.data.arrays import ArraySource
 from onnxq.data.batching import batched
-from onnxq.data.decode import IMAGE_SUFFIXES
+from onnxq.data.files import (
+    ARRAY_SUFFIXES,
+    IMAGE_SUFFIXES,
+    KINDS,
+    no_preprocess,
+    only_input,
+    open_array_file,
+    open_files,
+    sample_suffixes,
+)
 from onnxq.data.fit import as_array
-from onnxq.data.images import ImageSource
-from onnxq.data.npz_stream import MemoryRows, npy_rows, npz_rows
-from onnxq.data.presets import PRESETS
+from onnxq.data.folders import files_below, take
+from onnxq.data.imported import ImportedCallable
+from onnxq.data.lists import LIST_SUFFIX, listed_files
+from onnxq.data.npz_stream import MemoryRows
+from onnxq.data.per_input import input_folders, open_per_input
 from onnxq.data.reason import reason_of
-from onnxq.data.sequences import FeedSource, Sample, user_code
+from onnxq.data.sequences import FeedSource, Sample
+from onnxq.data.user_code import user_code
 from onnxq.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,9 +46,6 @@ DataLike: TypeAlias = (
     | Callable[[], Iterable[Sample] | ArrayData]
 )
 
-_ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
-_KINDS = "give .npz or .npy arrays, or a folder of them or of images"
-
 
 def open_source(
     where: DataLike, inputs: Sequence[InputSpec], preprocess: Preprocess | None = None
@@ -44,10 +53,12 @@ def open_source(
     """Opens data and checks all that can be checked without reading the samples.
 
     Args:
-        where: A .npz or .npy file; a folder of such files or of images, taken by name; an image;
-            arrays in memory (input name → array, or one array for one input), the first axis
-            counting samples; a sequence of feeds; or a callable that returns an iterable of feeds,
-            the same on every call.
+        where: A .npz or .npy file; an image; a folder of such files, searched with its sub-folders
+            (see `onnxq.data.folders`), or with one sub-folder per input (`onnxq.data.per_input`);
+            a .txt file of paths (`onnxq.data.lists`); `module:callable` or `file.py:callable`, as
+            text; arrays in memory (input name → array, or one array for one input), the first
+            axis counting samples; a sequence of feeds; or a callable that returns an iterable of
+            feeds, the same on every call.
         inputs: Inputs of the model that take data.
         preprocess: How images become inputs; for images only, and needed for them.
 
@@ -60,63 +71,64 @@ def open_source(
     if not inputs:
         raise DataError("the model has no inputs, so it takes no data; leave the data out")
     if isinstance(where, str | os.PathLike):
-        if not os.fspath(where):
-            raise DataError(f"the path of the data is empty; {_KINDS}")
-        return batched(_open_path(Path(where), inputs, preprocess), inputs)
+        return batched(_open_text(os.fspath(where), inputs, preprocess), inputs)
     if preprocess is not None:
-        raise DataError(_no_preprocess("the data"))
+        raise DataError(no_preprocess("the data"))
     return batched(_open_object(where, inputs), inputs)
 
 
-def _no_preprocess(what: str) -> str:
-    return (
-        f"{what} holds ready inputs, to which --preprocess does not apply;"
-        " leave it out, or give a folder of images"
-    )
+# ---- Python objects ------------------------------------------------------------------------------
 
 
-def _open_object(data: object, inputs: Sequence[InputSpec]) -> DataSource:
+def _open_object(data: object, inputs: Sequence[InputSpec], name: str = "") -> DataSource:
+    """Opens what Python holds; `name` is what the user called it, empty if nothing."""
     if isinstance(data, np.ndarray):
-        data = {_only_input(inputs, "a bare array").name: data}
+        data = {only_input(inputs, name or "a bare array").name: data}
     if isinstance(data, Mapping):
+        where = name or "data"
         arrays = {
-            name: MemoryRows(as_array(f"data: array '{name}'", array))
-            for name, array in data.items()
+            key: MemoryRows(as_array(f"{where}: array '{key}'", array))
+            for key, array in data.items()
         }
-        return ArraySource("data", arrays, inputs)
-    if isinstance(data, Sequence) and not isinstance(data, bytes):
-        return FeedSource(data, inputs)
+        return ArraySource(where, arrays, inputs)
+    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
+        return FeedSource(data, inputs, name)
     if callable(data):
         return _open_callable(data, inputs)
     if isinstance(data, Iterator):
         # A generator runs only once, and calibration and verification each need a pass.
         return FeedSource(list(data), inputs)
-    if isinstance(data, Iterable) and not isinstance(data, bytes):
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes):
         return FeedSource(data.__iter__, inputs)
-    raise DataError(f"cannot take data from a {type(data).__name__}; {_KINDS}")
+    raise DataError(f"cannot take data from a {type(data).__name__}; {KINDS}")
 
 
-def _open_callable(function: Callable[[], object], inputs: Sequence[InputSpec]) -> DataSource:
+def _open_callable(
+    function: Callable[[], object], inputs: Sequence[InputSpec], name: str = ""
+) -> DataSource:
     """Takes what the callable returns: arrays and sequences at once, a stream pass by pass."""
-    with user_code():
+    what = f"data {name}" if name else "the data callable"
+    with user_code(what):
         first = function()
-    if isinstance(first, np.ndarray | Mapping | Sequence):
-        return _open_object(first, inputs)
-    if not isinstance(first, Iterable):
-        raise DataError(
-            f"the data callable returned a {type(first).__name__}; return an iterable of feeds"
-        )
-    return FeedSource(function, inputs)  # type: ignore[arg-type]
+    if isinstance(first, np.ndarray | Mapping | Sequence) and not isinstance(first, str | bytes):
+        return _open_object(first, inputs, name)
+    if not isinstance(first, Iterable) or isinstance(first, str | bytes):
+        raise DataError(f"{what} returned a {type(first).__name__}; return an iterable of feeds")
+    return FeedSource(function, inputs, name)  # type: ignore[arg-type]
 
 
-def _only_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
-    if len(inputs) != 1:
-        names = ", ".join(spec.name for spec in inputs)
-        raise DataError(
-            f"{what} feeds one input, but the model has {len(inputs)};"
-            f" give .npz with one array per input: {names}"
-        )
-    return inputs[0]
+# ---- what a text names ---------------------------------------------------------------------------
+
+
+def _open_text(text: str, inputs: Sequence[InputSpec], preprocess: Preprocess | None) -> DataSource:
+    if not text:
+        raise DataError(f"the path of the data is empty; {KINDS}")
+    named = ImportedCallable.parse(text)
+    if named is None:
+        return _open_path(Path(text), inputs, preprocess)
+    if preprocess is not None:
+        raise DataError(no_preprocess(f"data {text}"))
+    return _open_callable(named.load(), inputs, text)
 
 
 def _open_path(
@@ -129,47 +141,28 @@ def _open_path(
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read data {path}: {reason_of(error)}; check the path") from error
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
-        return _open_images(path, [path], inputs, preprocess)
-    if suffix not in _ARRAY_SUFFIXES:
-        raise DataError(f"cannot take data from {path}; {_KINDS}")
-    if preprocess is not None:
-        raise DataError(_no_preprocess(str(path)))
-    return _open_arrays(path, inputs)
+    if suffix == LIST_SUFFIX:
+        return open_files(str(path), listed_files(path), inputs, preprocess)
+    if suffix == ".py":
+        raise DataError(f"{path} is code; name what yields the feeds: {path}:FUNCTION")
+    if suffix in ARRAY_SUFFIXES and preprocess is None:
+        return open_array_file(path, inputs)
+    if suffix not in IMAGE_SUFFIXES | ARRAY_SUFFIXES:
+        raise DataError(f"cannot take data from {path}; {KINDS}")
+    return open_files(str(path), [path], inputs, preprocess)
 
 
 def _open_folder(
     folder: Path, inputs: Sequence[InputSpec], preprocess: Preprocess | None
 ) -> DataSource:
-    files = sorted(
-        (file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")),
-        key=lambda file: file.name,
-    )
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    arrays = [file for file in files if file.suffix.lower() in _ARRAY_SUFFIXES]
-    if not files:
-        raise DataError(f"folder {folder} holds no files; {_KINDS}")
-    if images and (preprocess is not None or not arrays):
-        return _open_images(folder, images, inputs, preprocess)
-    if not arrays:
-        raise DataError(f"folder {folder} holds neither images nor arrays; {_KINDS}")
-    if preprocess is not None:
-        raise DataError(_no_preprocess(f"folder {folder}"))
-    return ConcatSource(str(folder), [_open_arrays(file, inputs) for file in arrays])
-
-
-def _open_images(
-    where: Path, files: Sequence[Path], inputs: Sequence[InputSpec], preprocess: Preprocess | None
-) -> DataSource:
-    if preprocess is None:
-        raise DataError(
-            f"{where} holds images, which need --preprocess {'|'.join(PRESETS)}|FILE.toml"
-        )
-    return ImageSource(str(where), files, _only_input(inputs, f"images in {where}"), preprocess)
-
-
-def _open_arrays(file: Path, inputs: Sequence[InputSpec]) -> DataSource:
-    if file.suffix.lower() == ".npz":
-        return ArraySource(str(file), npz_rows(file), inputs)
-    spec = _only_input(inputs, str(file))
-    return ArraySource(str(file), {spec.name: npy_rows(file)}, inputs)
+    folders = input_folders(folder, inputs)
+    if folders is not None:
+        return open_per_input(folder, folders, inputs, preprocess)
+    files = files_below(folder)
+    suffixes = sample_suffixes(files, preprocessed=preprocess is not None)
+    if not suffixes:
+        held = "neither images nor arrays" if files else "no files"
+        raise DataError(f"folder {folder} holds {held}; {KINDS}")
+    taken = take(folder, files, suffixes)
+    where = f"{folder} ({taken.note})" if taken.note else str(folder)
+    return open_files(where, taken.files, inputs, preprocess)

@@ -93,7 +93,7 @@ def test_a_failing_callable_is_reported_on_one_line() -> None:
         yield from samples(1)
         raise KeyError("no\nfile")
 
-    with pytest.raises(DataError, match=r"the data callable failed with KeyError: .*; mend it"):
+    with pytest.raises(DataError, match=r"the data callable failed at \S+ with KeyError: .*; mend"):
         FeedSource(fail, [X])
 
 
@@ -111,6 +111,39 @@ def test_a_callable_that_shrinks_is_refused() -> None:
     source = FeedSource(lambda: samples(next(counts)), [X])
     with pytest.raises(DataError, match="the data ended before sample 2, though it held 3 before"):
         list(source.feeds([2]))
+
+
+def test_a_callable_that_yields_others_on_the_next_pass_is_refused() -> None:
+    levels = iter(range(9))
+
+    def shuffled() -> Iterator[Feed]:
+        yield {"x": np.full((1, 2), next(levels), np.float32)}
+
+    with pytest.raises(DataError) as caught:
+        FeedSource(shuffled, [X])
+    assert str(caught.value) == (
+        "the data yields another sample 0 on every pass;"
+        " seed or sort it, so that every pass is the same"
+    )
+
+
+def test_a_callable_may_use_its_buffer_again() -> None:
+    buffer = np.zeros((1, 2), np.float32)
+
+    def stream() -> Iterator[Feed]:
+        for level in range(3):
+            buffer[:] = level
+            yield {"x": buffer}
+
+    assert len(FeedSource(stream, [X])) == 3
+
+
+def test_a_name_is_used_in_the_description_and_in_errors() -> None:
+    assert FeedSource(samples(3), [X], "calib:feeds").describe() == "3 samples from calib:feeds"
+    with pytest.raises(DataError, match=r"^data calib:feeds yields no samples; give at least one$"):
+        FeedSource([], [X], "calib:feeds")
+    with pytest.raises(DataError, match=r"^data calib:feeds, sample 0: no array for input 'y'"):
+        FeedSource(samples(1), [X, Y], "calib:feeds")
 
 
 def test_mixing_samples_and_batches_is_refused() -> None:

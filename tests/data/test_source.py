@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 X = InputSpec("x", np.dtype(np.float32), (None, 3, 4, 4))
 Y = InputSpec("y", np.dtype(np.int64), (None,))
 RAW = load_preprocess("raw")
-KINDS = "give .npz or .npy arrays, or a folder of them or of images"
+KINDS = (
+    "give .npz or .npy arrays, a folder of them or of images, a .txt file with their paths, or"
+    " module:callable"
+)
 PRESETS = "imagenet|tf|yolo|caffe|raw|FILE.toml"
 
 
@@ -86,11 +91,125 @@ def test_a_folder_of_images_is_taken_by_name(tmp_path: Path) -> None:
     assert source.skipped == []
 
 
-def test_images_in_sub_folders_are_not_taken(tmp_path: Path) -> None:
-    save_image(tmp_path / "a.png")
-    (tmp_path / "more.png").mkdir()
-    save_image(tmp_path / "more.png" / "b.png")
-    assert len(open_source(tmp_path, [X], RAW)) == 1
+def test_images_in_sub_folders_are_taken_too(tmp_path: Path) -> None:
+    save_image(tmp_path / "b.png", 1)
+    (tmp_path / "a.png").mkdir()
+    save_image(tmp_path / "a.png" / "a.png", 2)
+    source = open_source(tmp_path, [X], RAW)
+    assert [feed["x"].max() for feed in source.feeds([0, 1])] == [1, 2]
+    assert source.groups == [[0], [1]]
+    assert source.describe().startswith(f"{tmp_path}: 2 images in 2 folders, stretch")
+
+
+def test_arrays_in_sub_folders_are_taken_too(tmp_path: Path) -> None:
+    for folder, start, count in (("b", 3, 2), ("a", 0, 3)):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "x.npy", ramp(count, start))
+    assert marks(tmp_path, [0, 3, 4]) == [0, 3, 4]
+    assert open_source(tmp_path, [X]).groups == [[0, 1, 2], [3, 4]]
+
+
+def test_of_a_data_set_with_splits_one_is_taken_and_told(tmp_path: Path) -> None:
+    for place, folder in enumerate(("images/val2017", "images/train2017", "labels/train2017")):
+        (tmp_path / folder).mkdir(parents=True)
+        save_image(tmp_path / folder / "a.png", place)
+    source = open_source(tmp_path, [X], RAW)
+    assert [feed["x"].max() for feed in source.feeds(range(len(source)))] == [1]
+    assert source.describe().startswith(
+        f"{tmp_path} ('images/train2017' taken, 'labels', 'images/val2017' left out): 1 images,"
+    )
+
+
+def test_a_text_file_of_images_is_taken_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    save_image(tmp_path / "b" / "1.png", 1)
+    save_image(tmp_path / "2.png", 2)
+    (tmp_path / "list.txt").write_text(f"# calibration\n\nb/1.png\n{tmp_path / '2.png'}\n b/1.png ")
+    source = open_source(tmp_path / "list.txt", [X], RAW)
+    assert [feed["x"].max() for feed in source.feeds([0, 1, 2])] == [1, 2, 1]
+    assert source.groups == [[0, 2], [1]]
+
+
+def test_a_text_file_of_arrays_is_taken_in_its_order(tmp_path: Path) -> None:
+    np.save(tmp_path / "b.npy", ramp(2))
+    np.savez(tmp_path / "a.npz", x=ramp(3, 2))
+    (tmp_path / "list.txt").write_text("b.npy\na.npz\n")
+    assert marks(tmp_path / "list.txt", [0, 1, 2, 3, 4]) == [0, 1, 2, 3, 4]
+
+
+FEEDS = """
+import numpy as np
+
+def feeds():
+    for level in range(5):
+        yield {"x": np.full((3, 4, 4), level, np.float32)}
+
+def pairs():
+    for feed in feeds():
+        yield feed | {"y": np.array([7])}
+
+def arrays():
+    return {"x": np.zeros((5, 3, 4, 4), np.float32)}
+
+def none():
+    yield from ()
+
+def nothing():
+    pass
+
+def text():
+    return "text"
+
+def fail():
+    yield from feeds()
+    raise ValueError("no\\ncamera")
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a file with callables in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "calib_feeds.py").write_text(FEEDS)
+    return "calib_feeds.py"
+
+
+def test_a_named_callable_is_taken_again_and_again(code: str) -> None:
+    source = open_source(f"{code}:feeds", [X])
+    assert source.describe() == "5 samples from calib_feeds.py:feeds"
+    for order in ([0, 2, 4], [3, 1]):
+        assert [feed["x"][0, 0, 0, 0] for feed in source.feeds(order)] == order
+
+
+def test_a_named_callable_feeds_several_inputs(code: str) -> None:
+    feed = next(open_source(f"{code}:pairs", [X, Y]).feeds([3]))
+    assert (feed["x"].max(), feed["y"].tolist()) == (3, [7])
+
+
+def test_a_named_callable_may_return_whole_arrays(code: str) -> None:
+    assert len(open_source(f"{code}:arrays", [X])) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", " yields no samples; give at least one"),
+        ("nothing", " returned a NoneType; return an iterable of feeds"),
+        ("text", " returned a str; return an iterable of feeds"),
+        ("fail", " failed at calib_feeds.py:26 with ValueError: no camera; mend it"),
+    ],
+)
+def test_a_named_callable_without_feeds_is_refused(code: str, name: str, message: str) -> None:
+    assert refusal(f"{code}:{name}", [X]) == f"data {code}:{name}{message}"
+
+
+def test_preprocessing_of_a_named_callable_is_refused(code: str) -> None:
+    assert refusal(f"{code}:feeds", [X], RAW).startswith(f"data {code}:feeds holds ready inputs,")
+
+
+def test_code_without_a_name_is_refused(code: str) -> None:
+    assert refusal(code, [X]) == f"{code} is code; name what yields the feeds: {code}:FUNCTION"
 
 
 def test_a_single_image_is_taken(tmp_path: Path) -> None:
@@ -193,7 +312,7 @@ def test_a_forbidden_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(_path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     assert refusal(tmp_path, [X]) == (
         f"cannot read data {tmp_path}: Permission denied; check the path"
     )
@@ -227,7 +346,7 @@ def test_preprocessing_of_ready_inputs_is_refused(tmp_path: Path, kind: str) -> 
     np.save(tmp_path / "a.npy", ramp(2))
     where, text = {
         "file": (tmp_path / "a.npy", str(tmp_path / "a.npy")),
-        "folder": (tmp_path, f"folder {tmp_path}"),
+        "folder": (tmp_path, str(tmp_path)),
         "memory": (ramp(2), "the data"),
     }[kind]
     assert refusal(where, [X], RAW) == (
@@ -246,7 +365,8 @@ def test_one_array_for_two_inputs_is_refused(tmp_path: Path, kind: str) -> None:
         "memory": (ramp(2), None, "a bare array"),
     }[kind]
     assert refusal(where, [X, Y], preprocess) == (
-        f"{text} feeds one input, but the model has 2; give .npz with one array per input: x, y"
+        f"{text} feeds one input, but the model has 2; give .npz with one array per input,"
+        " or a folder with one sub-folder per input: x, y"
     )
 
 
@@ -305,4 +425,8 @@ def test_a_callable_that_fails_is_refused() -> None:
     def fail() -> None:
         raise RuntimeError("no\ncamera")
 
-    assert refusal(fail, [X]) == "the data callable failed with RuntimeError: no camera; mend it"
+    line = fail.__code__.co_firstlineno + 1
+    assert refusal(fail, [X]) == (
+        f"the data callable failed at {Path(__file__).relative_to(Path.cwd())}:{line} with"
+        " RuntimeError: no camera; mend it"
+    )
