@@ -14,16 +14,21 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
     from onnxq.config import Config
     from onnxq.data import DataLike
     from onnxq.errors import OnnxqError
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
+    from onnxq.report.bench_result import Bench
+    from onnxq.report.inspect_result import Inspection
     from onnxq.report.result import Result
 
     __version__: str
 
-__all__ = ["Config", "OnnxqError", "Result", "__version__", "optimize"]
+__all__ = ["Config", "OnnxqError", "Result", "__version__", "bench", "inspect", "optimize"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -65,6 +70,40 @@ def optimize(
     from onnxq.pipeline import optimize as run
 
     return run(model, data, Config.of(options), progress)
+
+
+def bench(*models: str | os.PathLike[str], **options: object) -> Bench:
+    """Measures latency and memory of models in turns. Prints nothing.
+
+    Args:
+        models: Files of one or more models; ratios are to the first.
+        options: Fields of :class:`onnxq.benchmarking.BenchOptions`.
+
+    Returns:
+        What was measured, with the ratios' intervals.
+
+    Raises:
+        OnnxqError: A model, the data or an option is not usable.
+    """
+    from onnxq.benchmarking import BenchOptions
+    from onnxq.benchmarking import bench as run
+
+    return run(models, BenchOptions.of(options))
+
+
+def inspect(model: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:
+    """Finds out what a model is made of, costs, and would become. Prints nothing.
+
+    Args:
+        model: As for :func:`optimize`.
+        shapes: ``INPUT=1x3x224x224`` for inputs with symbolic dimensions, which are 1 otherwise.
+
+    Raises:
+        OnnxqError: The model cannot be read, or a shape does not fit.
+    """
+    from onnxq.inspection import inspect as run
+
+    return run(model, shapes=shapes)
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -16,20 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.commands import BENCH_EXAMPLES, bench, inspect
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
+from onnxq.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from onnxq.manager import Progress
 
 __all__ = ["app", "main"]
 
 _BUG, _INTERRUPTED = 1, 130
-_PIPED_WIDTH = 120
 
 _EXAMPLES = """Examples:
 
@@ -189,7 +187,7 @@ def _optimize(model: str, data: str | None, config: Config, *, quiet: bool, verb
     if not quiet:
         from onnxq.report.text import text_report
 
-        _console().print(text_report(result), crop=False)
+        console().print(text_report(result), crop=False)
 
 
 @app.command()
@@ -203,15 +201,11 @@ def passes() -> None:
     table = Table.grid(padding=(0, 2))
     for name, kind, summary in known_passes():
         table.add_row(Text(name, "bold"), Text(kind), Text(summary))
-    _console().print(table)
+    console().print(table)
 
 
-def _console() -> Console:
-    """Standard output; what is no terminal gets lines wide enough for a report."""
-    from rich.console import Console
-
-    fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if fixed else _PIPED_WIDTH)
+app.command(epilog=BENCH_EXAMPLES)(bench)
+app.command()(inspect)
 
 
 def _progress(silent: bool) -> contextlib.AbstractContextManager[Progress | None]:

@@ -75,7 +75,7 @@ def optimize(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
     )
     model = rewritten(original, manager, config)
-    context = plan_context(model, target, samples, config)
+    context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
         plan = load_plan(config.plan)
     else:

@@ -19,11 +19,13 @@ from onnxq.runtime.shapes import observed_shapes
 from onnxq.selection import selected
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from onnxq.config import Config
-    from onnxq.data.calibration import CalibrationData
     from onnxq.graph.io import ModelSource
     from onnxq.manager import PassManager
     from onnxq.plan.target import Target
+    from onnxq.runtime.session import Feed
 
 __all__ = ["make_runnable", "plan_context", "read", "rewritten"]
 
@@ -79,15 +81,25 @@ def rewritten(original: ir.Model, manager: PassManager, config: Config) -> ir.Mo
 
 
 def plan_context(
-    model: ir.Model, target: Target, samples: CalibrationData, config: Config
+    model: ir.Model,
+    target: Target,
+    probes: Sequence[Feed],
+    samples: Callable[[int], Iterable[Feed]],
+    threads: int,
 ) -> PlanContext:
-    """Returns what plan passes may read, with the shapes that one sample gives, if there is any."""
+    """Returns what plan passes may read.
+
+    Args:
+        model: The float model, rewritten.
+        target: What it will run on.
+        probes: One sample that shows the shapes, or none.
+        samples: Returns a fresh iterator over at most that many calibration samples.
+        threads: Threads to use.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
-    for feed in samples.probes():
-        shapes = observed_shapes(model, feed, threads=config.cores)
-    return PlanContext(
-        model, target, stats=None, shapes=shapes, samples=samples.spread, threads=config.cores
-    )
+    for feed in probes:
+        shapes = observed_shapes(model, feed, threads=threads)
+    return PlanContext(model, target, stats=None, shapes=shapes, samples=samples, threads=threads)
 
 
 def _refuse_broken_weights(model: ir.Model, name: str) -> None:

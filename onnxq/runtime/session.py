@@ -95,7 +95,7 @@ class Session:
         return Path(self._session.end_profiling())
 
 
-def make_session(
+def make_session(  # noqa: PLR0913  (five of the six have defaults and are named at the call)
     model: ModelLike,
     *,
     optimize: bool = True,

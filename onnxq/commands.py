@@ -1,0 +1,126 @@
+"""The commands that look at models and write none: ``bench`` and ``inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxq.terminal import console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+__all__ = ["BENCH_EXAMPLES", "bench", "inspect"]
+
+BENCH_EXAMPLES = """Examples:
+
+\b
+  onnxq bench net.onnx net.int8.onnx
+  onnxq bench net.onnx net.int8.onnx --batch 8 --threads 4 --profile
+  onnxq bench net.onnx --shape input=1x3x640x640 --json bench.json"""
+
+Models = Annotated[
+    list[str],
+    typer.Argument(metavar="A.onnx [B.onnx …]", show_default=False, help="The ONNX models."),
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Samples at a time, where the first dimension is open."),
+]
+Provider = Annotated[
+    str, typer.Option(metavar="NAME", help="What onnxruntime runs the models on: cpu, cuda, …")
+]
+Seconds = Annotated[float, typer.Option(metavar="S", help="Seconds of timing for each model.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", help="Samples to feed, as for 'optimize'. Without it: random inputs."
+    ),
+]
+Preprocess = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE.toml", help="How images become inputs.")
+]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INPUT=1x3x224x224",
+        help="Shape of an input with symbolic dimensions, which are 1 otherwise. Repeatable.",
+    ),
+]
+Profile = Annotated[bool, typer.Option("--profile", help="Show the time by operator.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
+
+
+def bench(
+    models: Models,
+    threads: Threads = 1,
+    batch: Batch = None,
+    provider: Provider = "cpu",
+    seconds: Seconds = 2.0,
+    data: Data = None,
+    preprocess: Preprocess = None,
+    shape: Shape = None,
+    profile: Profile = False,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Measures latency and memory of models in turns, and says what noise does not explain."""
+    _check_json(json, models)
+    from onnxq.benchmarking import BenchOptions
+    from onnxq.benchmarking import bench as run
+    from onnxq.report.bench_json import bench_json
+    from onnxq.report.bench_text import bench_text
+
+    options = BenchOptions(
+        threads=threads,
+        batch=batch,
+        provider=provider,
+        seconds=seconds,
+        data=data,
+        preprocess=preprocess,
+        shapes=tuple(shape or ()),
+        profile=profile,
+        seed=seed,
+    )
+    result = run(models, options)
+    _deliver(bench_text(result), json, bench_json(result))
+
+
+def inspect(
+    model: Model,
+    shape: Shape = None,
+    json: Json = None,
+) -> None:
+    """Shows what MODEL is made of, what it costs, and what would be quantized, without data."""
+    _check_json(json, [model])
+    from onnxq.inspection import inspect as run
+    from onnxq.report.inspect_json import inspect_json
+    from onnxq.report.inspect_text import inspect_text
+
+    found = run(model, shapes=tuple(shape or ()))
+    _deliver(inspect_text(found), json, inspect_json(found))
+
+
+def _check_json(path: Path | None, models: Sequence[str]) -> None:
+    """Finds out before the work whether the report can be written."""
+    if path is not None:
+        from onnxq.config import Config
+        from onnxq.report.files import check_reports
+
+        check_reports(Config(json=path), [Path(model) for model in models])
+
+
+def _deliver(shown: RenderableType, path: Path | None, text: str) -> None:
+    if path is not None:
+        from onnxq.atomic import pending_file
+
+        with pending_file(path, "report") as pending:
+            pending.write_bytes(text.encode("utf-8", "backslashreplace"))
+    console().print(shown, crop=False)

@@ -1,0 +1,27 @@
+"""An inspection for programs: JSON with a stable schema, to which keys are only ever added."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxq.report.inspect_result import Inspection
+
+__all__ = ["SCHEMA", "inspect_json"]
+
+SCHEMA = 1
+
+
+def inspect_json(found: Inspection) -> str:
+    """Returns the inspection as JSON text, ending with a line break."""
+    peak = found.activations
+    report = {
+        "schema": SCHEMA,
+        **asdict(found),
+        "parameters": found.parameters,
+        "macs": found.macs,
+        "activations": None if peak is None else peak._asdict(),
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
