@@ -102,6 +102,12 @@ def test_a_concatenation_describes_itself() -> None:
     assert source.samples_per_feed == 1
 
 
+def test_a_concatenation_groups_samples_by_folder() -> None:
+    parts = [ramp(0, 2), ramp(2, 3), ramp(5, 1)]
+    assert ConcatSource("d", parts, ["a", "b", "a"]).groups == [[0, 1, 5], [2, 3, 4]]
+    assert ConcatSource("d", parts).groups == [range(6)]
+
+
 def test_a_concatenation_of_samples_and_batches_is_refused() -> None:
     batches = ArraySource("b", {"x": MemoryRows(np.zeros((2, 4, 3), np.float32))}, [X])
     with pytest.raises(DataError, match="d: some files hold single samples and others batches"):

@@ -74,6 +74,14 @@ def test_an_unreadable_sample_moves_the_following_up() -> None:
     assert source.skipped == [("f", "broken")]
 
 
+def test_a_batch_belongs_to_the_folder_of_its_first_sample() -> None:
+    class Folders(Numbers):
+        groups = [[0, 1, 2, 3, 4], [5, 6], [7, 8, 9, 10, 11, 12]]  # noqa: RUF012
+
+    assert batched(Folders(13), [FIXED]).groups == [[0, 1], [2]]
+    assert batched(Numbers(13), [FIXED]).groups == [range(3)]
+
+
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(DataError) as caught:
         batched(Numbers(3), [FIXED])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from onnxq.errors import ConfigError, DataError
 from tests.support import model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
 SOURCE = model("f (float[N,2] x) => (float[N,2] y) { y = Relu(x) }")
@@ -60,6 +63,21 @@ def test_the_seed_decides() -> None:
     first, again, other = (opened(100, samples=20, seed=seed) for seed in (1, 1, 2))
     assert (first.calibration, first.held_out) == (again.calibration, again.held_out)
     assert first.calibration != other.calibration
+
+
+def test_samples_are_spread_over_sub_folders(tmp_path: Path) -> None:
+    for place, count in enumerate((40, 8, 100)):
+        (tmp_path / f"{place}").mkdir()
+        np.save(tmp_path / f"{place}" / "x.npy", np.full((count, 2), place, np.float32))
+    data = CalibrationData.open(tmp_path, SOURCE, Config(samples=24))
+    assert Counter(held(data.feeds(data.calibration))) == {0: 6, 1: 6, 2: 6}
+    assert Counter(held(data.feeds(data.held_out))) == {0: 2, 1: 2, 2: 2}
+
+
+def test_samples_without_sub_folders_are_chosen_as_ever() -> None:
+    data = opened(100, samples=8)
+    assert data.calibration == (10, 20, 40, 53, 62, 75)
+    assert data.held_out == (31, 87)
 
 
 def test_feeds_are_the_samples_of_these_numbers() -> None:

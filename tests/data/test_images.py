@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from onnxq.data import images
 from onnxq.data.base import InputSpec
 from onnxq.data.images import ImageSource
 from onnxq.data.preprocess import Preprocess
@@ -117,6 +118,47 @@ def test_an_image_of_another_size_is_named_if_it_may_not_be_resized(tmp_path: Pa
     source = ImageSource("d", files, X, Preprocess(resize="none"))
     with pytest.raises(DataError, match=r"0\.png: the image has 5x5 pixels, not 4x4; choose"):
         list(source.feeds([0]))
+
+
+def test_each_folder_is_a_group(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("b", "a")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (save(folder, [1, 2]) for folder in folders)
+    source = ImageSource("d", [first[0], *second, first[1]], X, PRESETS["raw"])
+    assert source.groups == [[0, 3], [1, 2]]
+    assert source.describe().startswith("d: 4 images in 2 folders, stretch")
+
+
+def test_images_of_one_folder_are_one_group(tmp_path: Path) -> None:
+    assert ImageSource("d", save(tmp_path, [1, 2]), X, PRESETS["raw"]).groups == [[0, 1]]
+
+
+def test_every_file_counts_where_places_matter(tmp_path: Path) -> None:
+    files = save(tmp_path, [1, 2])
+    files[0].write_text("hello")
+    source = ImageSource("d", files, X, PRESETS["raw"], every_file_counts=True)
+    assert len(source) == 2
+    assert source.feed(0) is None
+    second = source.feed(1)
+    assert second is not None
+    assert second["x"].max() == 2
+    assert [file for file, _ in source.skipped] == [str(files[0])]
+
+
+def test_headers_in_a_large_tree_are_read_when_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "_CHECKED_AT_ONCE", 3)
+    (tmp_path / "a").mkdir()
+    files = [*save(tmp_path / "a", [1, 2]), *save(tmp_path, [3, 4])]
+    files[1].write_text("hello")
+    flat = ImageSource("d", [files[1]] * 2 + [files[0]] * 2, X, PRESETS["raw"])
+    assert len(flat) == 2
+    source = ImageSource("d", files, X, PRESETS["raw"])
+    assert (len(source), source.skipped) == (4, [])
+    assert [feed["x"].max() for feed in source.feeds(range(4))] == [1, 3, 4]
+    assert len(source.skipped) == 1
 
 
 def test_images_feed_models_with_a_fixed_batch_one_by_one(tmp_path: Path) -> None:

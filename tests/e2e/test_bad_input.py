@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,6 +150,43 @@ def test_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "folder").mkdir()
     for path, said in (("gone.npz", "No such file"), ("folder", "no files"), ("", "is empty")):
         assert said in refusal(here, capsys, "net.onnx", "--data", path)
+
+
+FEEDS = """import numpy as np
+LEVEL = 3
+def fail(): raise KeyError('camera')
+def wrong(): yield {'x': np.zeros((3, 8, 4), np.float32)}
+def empty(): return iter(())
+"""
+
+
+def test_data_from_code(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (here / "feeds.py").write_text(FEEDS)
+    for name, said in (
+        ("feeds.py:fail", "data feeds.py:fail failed at feeds.py:3 with KeyError: 'camera'"),
+        ("feeds.py:wrong", "data feeds.py:wrong, sample 0: array 'x' has shape [3, 8, 4]"),
+        ("feeds.py:empty", "yields no samples"),
+        ("feeds.py:LEVEL", "not a callable"),
+        ("feeds.py:gone", "has no 'gone'"),
+        ("gone.py:fail", "there is no file gone.py"),
+        ("no_such_module:fail", "there is no module 'no_such_module'"),
+        ("feeds.py", "feeds.py:FUNCTION"),
+    ):
+        assert said in refusal(here, capsys, "net.onnx", "--data", name)
+
+
+def test_a_list_of_paths(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, said in (
+        ("good.npz\ngone.npz\n", "list.txt, line 2: there is no file gone.npz"),
+        ("good.npz\nnet.onnx\n", "list.txt, line 2: net.onnx is neither"),
+        ("# nothing\n", "names no files"),
+    ):
+        (here / "list.txt").write_text(text)
+        assert said in refusal(here, capsys, "net.onnx", "--data", "list.txt")
 
 
 def _picture() -> bytes:
