@@ -49,9 +49,12 @@ Output = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH",
-        help="Calibration samples: .npz or .npy of ready inputs (first axis = samples), a folder "
-        "of such files, or images. Without it, activations stay float.",
+        metavar="PATH|MODULE:CALLABLE",
+        help="Calibration samples: .npz or .npy of ready inputs (first axis = samples) or images; "
+        "a folder of either with its sub-folders (a data set's root: its training images; one "
+        "sub-folder per input for several inputs); a .txt file of their paths; or "
+        "package.module:callable or file.py:callable, which yields feeds. Without it, activations "
+        "stay float.",
     ),
 ]
 Preprocess = Annotated[
@@ -63,7 +66,10 @@ Preprocess = Annotated[
         "crop, BGR, mean subtracted. raw: stretch, RGB, 0..255.",
     ),
 ]
-Samples = Annotated[int, typer.Option(metavar="N", help="Samples to use; 0 = all.")]
+Samples = Annotated[
+    int,
+    typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
+]
 Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8.")]
 Activations = Annotated[int, typer.Option(metavar="BITS", help="Bits of an activation: 8.")]
 Calibration = Annotated[
