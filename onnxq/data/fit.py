@@ -63,7 +63,7 @@ def match_names(
     extra = [name for name in held if name not in names]
     wanted = f"give one array per input: {', '.join(names)}"
     if missing:
-        there = ", ".join(held) or "nothing"
+        there = ", ".join(map(str, held)) or "nothing"
         raise DataError(f"{where}: no array for input '{missing[0]}', there is {there}; {wanted}")
     if extra:
         raise DataError(f"{where}: array '{extra[0]}' is no input of the model; {wanted}")
@@ -167,7 +167,8 @@ def as_array(where: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """
     try:
         return np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except Exception as error:
+        # Tensors of other libraries refuse with exceptions of all kinds.
         raise DataError(f"{where} is no array: {reason_of(error)}; give a numpy array") from error
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def input_folders(folder: Path, inputs: Sequence[InputSpec]) -> dict[str, Path] 
         for name in (spec.name, _FORBIDDEN.sub("_", spec.name)):
             parts = Path(name).parts
             inside = parts and not Path(name).anchor and ".." not in parts
-            if inside and (folder / name).is_dir():
+            if inside and os.path.isdir(folder / name):
                 found[spec.name] = folder / name
                 break
     missing = [spec.name for spec in inputs if spec.name not in found]

@@ -104,7 +104,9 @@ class FeedSource(DataSource):
     def _picked(self, indices: Sequence[int]) -> Iterator[Sample]:
         if isinstance(self._items, Sequence):
             for index in indices:
-                yield self._items[index]
+                with user_code(f"{self._subject}, sample {index}"):
+                    item = self._items[index]
+                yield item
             return
         stream, position = self._pass(), 0
         for index in indices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -81,6 +81,30 @@ def test_a_later_bad_sample_is_named() -> None:
 def test_a_missing_input_is_named() -> None:
     with pytest.raises(DataError, match="data, sample 0: no array for input 'y', there is x;"):
         FeedSource(samples(1), [X, Y])
+
+
+def test_a_sequence_that_fails_is_named_with_the_sample() -> None:
+    class Failing(list[Feed]):
+        def __getitem__(self, index: Any) -> Any:  # noqa: ANN401
+            raise OSError(5, "disk is gone")
+
+    said = r"the data, sample 0 failed at \S+ with OSError: disk is gone; mend it"
+    with pytest.raises(DataError, match=said):
+        FeedSource(Failing(samples(2)), [X])
+
+
+def test_a_tensor_that_refuses_to_be_an_array_is_named() -> None:
+    class Tensor:
+        def __array__(self, *_: object, **__: object) -> None:
+            raise RuntimeError("requires grad")
+
+    with pytest.raises(DataError, match="data, sample 0: array 'x' is no array: requires grad;"):
+        FeedSource([{"x": Tensor()}], [X])  # type: ignore[dict-item]
+
+
+def test_a_missing_input_is_named_among_odd_names() -> None:
+    with pytest.raises(DataError, match="no array for input 'x', there is 0, 1;"):
+        FeedSource([{0: np.zeros(2), 1: np.zeros(1)}], [X, Y])  # type: ignore[dict-item]
 
 
 def test_ragged_samples_are_refused() -> None:

@@ -189,6 +189,16 @@ def test_a_list_of_paths(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert said in refusal(here, capsys, "net.onnx", "--data", "list.txt")
 
 
+@pytest.mark.parametrize("option", ["-o", "--json"])
+def test_data_to_write_over(option: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "deep" / "er").mkdir(parents=True)
+    (here / "good.npz").rename("deep/er/good.npz")
+    (here / "list.txt").write_text("deep/er/good.npz")
+    for data in ("deep", "list.txt", "deep/er/good.npz"):
+        words = ["net.onnx", "--data", data, "-o", "out.onnx", option, "deep/er/good.npz"]
+        assert "deep/er/good.npz" in refusal(here, capsys, *words)
+
+
 def _picture() -> bytes:
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (12, 9, 3))
