@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
+from onnxq.data.given import given_files
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager
@@ -129,9 +130,8 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
 
 def _protected(*given: object) -> list[Path]:
     """Returns the files that the user gave, those in folders too: none may be written over."""
-    paths = [Path(one) for one in given if isinstance(one, str | os.PathLike)]
-    inside = (file for path in paths if path.is_dir() for file in path.iterdir())
-    return [*paths, *inside]
+    named = [one for one in given if isinstance(one, str | os.PathLike)]
+    return [file for one in named for file in given_files(one)]
 
 
 # ---- plan ----------------------------------------------------------------------------------------
