@@ -93,7 +93,15 @@ Require = Annotated[
     typer.Option(
         metavar="METRIC>=X",
         help="Write nothing and exit with 3 unless it holds: 'sqnr>=20' (dB, worst output), "
-        "'agreement>=0.95', 'speedup>=1', 'integer>=0.9'. Repeatable.",
+        "'agreement>=0.95' (classifiers), 'f1>=0.9' (detectors), 'speedup>=1', 'integer>=0.9'. "
+        "Repeatable.",
+    ),
+]
+Task = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the outputs mean: auto (recognize it), classification, detection or generic.",
     ),
 ]
 Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
@@ -104,6 +112,8 @@ Passes = Annotated[
 Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
 Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
+Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
+Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
@@ -164,6 +174,9 @@ def optimize(
     report: Report = Config.report,
     seed: Seed = Config.seed,
     threads: Threads = Config.threads,
+    task: Task = Config.task,
+    boxes: Boxes = "",
+    scores: Scores = "",
     check: Check = Config.check,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -172,7 +185,7 @@ def optimize(
     # The parameters are the fields of Config by name; spelling each out again invites a slip.
     given = dict(locals())
     options = {name: value for name, value in given.items() if name in _FIELDS}
-    for name in ("keep_float", "require", "passes", "skip"):
+    for name in ("keep_float", "require", "boxes", "scores", "passes", "skip"):
         options[name] = options[name] or ()
     _optimize(model, data, Config.of(options), quiet=quiet, verbose=verbose)
 

@@ -47,6 +47,9 @@ class Config:
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
         plan: A plan to replay instead of deciding.
+        task: What the outputs mean: "auto", "classification", "detection" or "generic".
+        boxes: Outputs that hold boxes; empty = recognize them.
+        scores: Outputs that hold scores; empty = recognize them.
         save_plan: Where to write the plan.
         passes: Names of the passes to run; empty = the default ones.
         skip: Names of passes not to run.
@@ -74,6 +77,9 @@ class Config:
     require: tuple[Requirement, ...] = ()
     plan: Path | None = None
     save_plan: Path | None = None
+    task: str = "auto"
+    boxes: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     opset: int = 21

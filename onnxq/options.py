@@ -18,10 +18,10 @@ from onnxq.errors import ConfigError
 
 __all__ = ["METRICS", "READERS", "CalibrationMethod", "Requirement", "flag"]
 
-METRICS = ("sqnr", "agreement", "speedup", "integer")
-"""What ``--require`` can bound: dB of the worst output, share, ratio, share."""
+METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
+"""What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""
 
-_SHARES = ("agreement", "integer")
+_SHARES = ("agreement", "f1", "integer")
 _OPSETS = range(21, 26)
 _PERCENT = 99.99
 _REQUIREMENT = re.compile(r"\s*(\w+)\s*>=\s*(\S+)\s*")
@@ -33,7 +33,7 @@ class Requirement:
 
     Attributes:
         metric: One of :data:`METRICS`.
-        bound: Least value allowed: dB for sqnr, a share in [0, 1] for agreement and integer, a
+        bound: Least value allowed: dB for sqnr, a share in [0, 1] for agreement, f1 and integer, a
             ratio for speedup.
     """
 
@@ -206,6 +206,9 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "keep_float": _words,
         "require": _requirements,
         "plan": _path,
+        "task": _choice("auto", "classification", "detection", "generic"),
+        "boxes": _names,
+        "scores": _names,
         "save_plan": _path,
         "passes": _names,
         "skip": _names,

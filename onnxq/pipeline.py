@@ -27,13 +27,14 @@ from onnxq.plan.target import load_target
 from onnxq.report.assemble import Proof, Run, assemble
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
-from onnxq.report.verify import fidelity, heavy_layers, latency
+from onnxq.report.verify import fidelity, heavy_layers, latency, recognized_task
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
 from onnxq.selection import check_names
 from onnxq.stages import plan_context, read, rewritten
 
 if TYPE_CHECKING:
+from onnxq.tasks.base import Overrides, TaskFidelity
     from collections.abc import Callable
 
     import onnx_ir as ir
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["known_passes", "optimize"]
 
+    from onnxq.tasks.base import Task
 
 def optimize(
     source: ModelSource,
@@ -78,6 +80,7 @@ def optimize(
     model = rewritten(original, manager, config)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
+    task = _task(original, samples, config)
         plan = load_plan(config.plan)
     else:
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
@@ -87,7 +90,7 @@ def optimize(
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
-    proof = _verify(original, quantized, samples, config, tell)
+    proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace)
     result = assemble(run, context, plan, quantized, proof)
     return _deliver(result, source, path, config)
@@ -164,7 +167,14 @@ def _teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
 # ---- verify and deliver --------------------------------------------------------------------------
 
 
-def _verify(
+def _task(original: ir.Model, samples: CalibrationData, config: Config) -> Task:
+    """Recognizes early what the outputs mean: what the user says of them may not fit."""
+    overrides = Overrides(config.task, config.boxes, config.scores)
+    feeds = samples.spread(_TASK_PROBES)
+    return recognized_task(original, feeds, overrides, threads=config.cores)
+
+
+def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     original: ir.Model,
     quantized: ir.Model,
     samples: CalibrationData,
@@ -174,7 +184,7 @@ def _verify(
     """Measures the quantized model against the one that was given, not its rewritten form."""
     if not samples.any:
         make_session(quantized)
-        return Proof(Fidelity(), None, ())
+        return Proof(Fidelity.of(TaskFidelity(), task, 0), None, ())
     numbers = samples.judges()
     found = fidelity(
         original,
@@ -189,6 +199,7 @@ def _verify(
     tell("benchmark", 1, 1)
     return proof
 
+    task: Task,
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
     """Writes model, plan and reports, all or none, if the result is what was required."""
@@ -201,3 +212,4 @@ def _deliver(result: Result, source: ModelSource, path: Path | None, config: Con
         result = replace(result, path=path, size_after=pending.size)
         write_reports(result, config)
     return result
+        task=task,

@@ -85,6 +85,7 @@ def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
         "-o out.onnx --data d.npz --preprocess yolo --samples 0 --weights 8 --activations 8 "
         "--calibration percentile:99.9 --weight-granularity tensor --target cpu --format qdq "
         "--keep-float a* --keep-float b --require sqnr>=20 --require agreement>=0.95 "
+        "--task detection --boxes b1,b2 --scores s "
         "--plan p.json --save-plan q.json --passes x,y --skip z --opset 23 --json r.json "
         "--report r.html --seed 7 --threads 3 --check --quiet"
     )
@@ -104,6 +105,9 @@ def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
                 keep_float=("a*", "b"),
                 require=(Requirement("sqnr", 20), Requirement("agreement", 0.95)),
                 plan=Path("p.json"),
+                task="detection",
+                boxes=("b1", "b2"),
+                scores=("s",),
                 save_plan=Path("q.json"),
                 passes=("x", "y"),
                 skip=("z",),

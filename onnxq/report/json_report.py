@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, Result
+    from onnxq.tasks.base import BoxFidelity
 
 __all__ = ["SCHEMA", "json_report"]
 
@@ -57,7 +58,15 @@ def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
         "sqnr_db": {name: _decibels(ratio) for name, ratio in fidelity.sqnr.items()},
         "agreement": None if fidelity.agreement is None else asdict(fidelity.agreement),
         "held_out_samples": fidelity.samples,
+        "task": fidelity.task,
+        "recognized": fidelity.recognized,
+        "boxes": None if fidelity.boxes is None else _boxes(fidelity.boxes),
     }
+
+
+def _boxes(boxes: BoxFidelity) -> dict[str, Any]:
+    shares = {"precision": boxes.precision, "recall": boxes.recall, "f1": boxes.f1}
+    return asdict(boxes) | shares
 
 
 def _decibels(ratio: float) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from onnxq.errors import RequirementError
 from onnxq.plan.note import NoteKind
-from onnxq.report.interval import wilson_interval
+from onnxq.tasks.base import TaskFidelity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.tasks.base import Task
 
 __all__ = [
     "ENOUGH_SAMPLES",
-    "Agreement",
     "Fidelity",
     "FloatNode",
     "HeavyLayer",
@@ -61,48 +61,32 @@ class Latency:
         return self.speedup < 1
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How often the quantized model's answer is the float model's, on held-out samples.
-
-    Attributes:
-        value: Share of equal answers, in [0, 1].
-        n: Number of answers compared.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-    """
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, equal: int, n: int) -> Self:
-        """Makes it from counts.
-
-        Args:
-            equal: Equal answers.
-            n: Answers compared; at least 1.
-        """
-        low, high = wilson_interval(equal, n)
-        return cls(equal / n, n, low, high)
-
-
 @dataclass(frozen=True)
-class Fidelity:
+class Fidelity(TaskFidelity):
     """How close the quantized model's outputs are to the float model's.
 
     Attributes:
-        sqnr: Output name → signal-to-quantization-noise ratio in dB; infinite where nothing
-            differs. Empty = not measured.
-        agreement: Top-1 agreement, for classifiers.
-        samples: Held-out samples that it was measured on.
+        task: The task that they were judged by: "classification", "detection" or "generic"; empty
+            = nothing was looked at.
+        recognized: What was recognized of it, in one line.
+        samples: Held-out samples that it was measured on; 0 = not measured.
     """
 
-    sqnr: Mapping[str, float] = field(default_factory=dict)
-    agreement: Agreement | None = None
+    task: str = ""
+    recognized: str = ""
     samples: int = 0
+
+    @classmethod
+    def of(cls, measured: TaskFidelity, task: Task, samples: int) -> Self:
+        """Adds to what a task measured what it was measured by and on."""
+        return cls(
+            measured.sqnr,
+            measured.agreement,
+            measured.boxes,
+            task=task.name,
+            recognized=task.description,
+            samples=samples,
+        )
 
     @property
     def worst(self) -> tuple[str, float] | None:
@@ -242,10 +226,15 @@ class Result:
         Args:
             name: One of ``onnxq.config.METRICS``.
         """
-        worst, agreement = self.fidelity.worst, self.fidelity.agreement
+        worst, agreement, boxes = (
+            self.fidelity.worst,
+            self.fidelity.agreement,
+            self.fidelity.boxes,
+        )
         measured = {
             "sqnr": worst[1] if worst is not None else None,
             "agreement": agreement.value if agreement is not None else None,
+            "f1": boxes.f1 if boxes is not None else None,
             "speedup": self.latency.speedup if self.latency is not None else None,
             "integer": self.integer_share,
         }

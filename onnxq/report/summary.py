@@ -11,7 +11,8 @@ from onnxq.report.result import ENOUGH_SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from onnxq.report.result import Agreement, Fidelity, FloatNode, Latency, Result
+    from onnxq.report.result import Fidelity, FloatNode, Latency, Result
+    from onnxq.tasks.base import Agreement, BoxFidelity
 
 __all__ = ["Fact", "FloatGroup", "count_text", "db_text", "facts", "float_groups", "percent_text"]
 
@@ -50,12 +51,15 @@ class FloatGroup(NamedTuple):
 
 
 def facts(result: Result) -> list[Fact]:
-    """Returns size, latency, fidelity, agreement and integer share, one or more lines each."""
+    """Returns size, latency, task, fidelity and integer share, one or more lines each."""
     return [
         _size(result),
         _latency(result.latency),
+        *_task(result.fidelity),
         *_fidelity(result.fidelity),
         *_agreement(result.fidelity),
+        *_boxes(result.fidelity.boxes),
+        *_few(result.fidelity),
         _integer(result),
     ]
 
@@ -129,6 +133,12 @@ def _latency(latency: Latency | None) -> Fact:
     return Fact("latency", value, f"slower than float{doubt}: {detail}", "bad")
 
 
+def _task(fidelity: Fidelity) -> Iterator[Fact]:
+    if fidelity.task:
+        _, _, what = fidelity.recognized.partition(": ")
+        yield Fact("task", fidelity.task, what)
+
+
 def _fidelity(fidelity: Fidelity) -> Iterator[Fact]:
     worst = fidelity.worst
     if worst is None:
@@ -147,6 +157,9 @@ def _agreement(fidelity: Fidelity) -> Iterator[Fact]:
     agreement = fidelity.agreement
     if agreement is not None:
         yield Fact("agreement", percent_text(agreement.value), _agreement_detail(agreement))
+
+
+def _few(fidelity: Fidelity) -> Iterator[Fact]:
     if fidelity.sqnr and fidelity.few:
         yield Fact(
             "",
@@ -160,6 +173,28 @@ def _agreement(fidelity: Fidelity) -> Iterator[Fact]:
 def _agreement_detail(agreement: Agreement) -> str:
     low, high = (percent_text(end) for end in (agreement.low, agreement.high))
     return f"same top-1 as float; n = {agreement.n}, 95 % interval {low} to {high}"
+
+
+def _boxes(boxes: BoxFidelity | None) -> Iterator[Fact]:
+    if boxes is None:
+        return
+    if boxes.f1 is None:
+        yield Fact("boxes", "not measured", "neither model finds a box with a score of 0.3 or more")
+        return
+    ways = (("precision", boxes.precision), ("recall", boxes.recall))
+    shares = ", ".join(f"{name} {percent_text(v)}" for name, v in ways if v is not None)
+    same = "same place and class" if boxes.by_place else "same class, IoU 0.5 or more"
+    counts = f"{boxes.wanted} boxes of float, {boxes.found} found"
+    yield Fact("boxes", f"F1 {percent_text(boxes.f1)}", f"{shares}; {counts} ({same})")
+    detail = []
+    if boxes.mean_iou is not None:
+        detail.append(f"mean IoU of matched boxes {boxes.mean_iou:.3f}")
+    if boxes.mean_ap is not None:
+        detail.append(f"mAP {percent_text(boxes.mean_ap)} with float as truth")
+    if boxes.drift is not None:
+        detail.append(f"raw box numbers of the matched are {percent_text(boxes.drift)} off")
+    if detail:
+        yield Fact("", "", ", ".join(detail))
 
 
 def _integer(result: Result) -> Fact:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from onnxq.report.result import Agreement, Fidelity, HeavyLayer, Latency
+from onnxq.report.result import Fidelity, HeavyLayer, Latency
 from onnxq.runtime.benchmark import interleaved_latency
-from onnxq.runtime.compare import SqnrSum
 from onnxq.runtime.kernels import integer_share
 from onnxq.runtime.session import make_session
+from onnxq.tasks.recognize import check_outputs, recognize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,23 +16,45 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.tasks.base import Outputs, Overrides, Task
+
     Feed = Mapping[str, npt.NDArray[Any]]
 
-__all__ = ["fidelity", "heavy_layers", "latency"]
+__all__ = ["fidelity", "heavy_layers", "latency", "recognized_task"]
 
 _BUDGET_S = 0.6
 
 
-def _is_scores(output: npt.NDArray[Any]) -> bool:
-    """Class scores: two or more along axis 1, and nothing else but the batch."""
-    return output.ndim >= 2 and output.shape[1] >= 2 and math.prod(output.shape[2:]) == 1
+def recognized_task(
+    real: ir.Model, feeds: Iterable[Feed], overrides: Overrides, *, threads: int = 1
+) -> Task:
+    """Returns the task of a model by its outputs on a few samples.
+
+    Args:
+        real: The float model.
+        feeds: The samples; none leaves the shapes to judge by.
+        overrides: What the user says.
+        threads: Threads inside an operator.
+
+    Raises:
+        ConfigError: The outputs are not what the user says.
+    """
+    check_outputs(real, overrides)
+    given = list(feeds)
+    probes: list[Outputs] = []
+    if given:
+        session = make_session(real, threads=threads)
+        probes = [session.run(feed) for feed in given]
+    pictures = (array.shape for feed in given[:1] for array in feed.values() if array.ndim == 4)
+    return recognize(real, probes, next(pictures, None), overrides)
 
 
-def fidelity(
+def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
     real: ir.Model,
     quantized: ir.Model,
     feeds: Iterable[Feed],
     *,
+    task: Task,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Fidelity:
@@ -45,32 +64,22 @@ def fidelity(
         real: The float model.
         quantized: The model made from it; inputs and outputs of the same names.
         feeds: Held-out samples.
+        task: What the outputs mean.
         threads: Threads inside an operator.
         progress: Called with the number of samples done.
 
     Returns:
-        SQNR of every float output, and top-1 agreement if the one output holds class scores.
+        SQNR of every float output, and what the task measures.
     """
     first = make_session(real, threads=threads)
     second = make_session(quantized, threads=threads)
-    noises: dict[str, SqnrSum] = {}
-    samples = equal = answers = 0
+    comparison, samples = task.comparison(), 0
     for feed in feeds:
-        wanted, found = first.run(feed), second.run(feed)
+        comparison.add(first.run(feed), second.run(feed))
         samples += 1
-        for name, array in wanted.items():
-            same_form = isinstance(array, np.ndarray) and array.shape == found[name].shape
-            if same_form and array.dtype.kind == "f":
-                noises.setdefault(name, SqnrSum()).add(array, found[name])
-        scores = next(iter(wanted.values()))
-        if len(wanted) == 1 and isinstance(scores, np.ndarray) and _is_scores(scores):
-            tops = [a.reshape(a.shape[0], -1).argmax(axis=1) for a in (scores, *found.values())]
-            equal += int((tops[0] == tops[1]).sum())
-            answers += tops[0].size
         if progress is not None:
             progress(samples)
-    agreement = Agreement.of(equal, answers) if answers else None
-    return Fidelity({name: noise.decibels for name, noise in noises.items()}, agreement, samples)
+    return Fidelity.of(comparison.fidelity(), task, samples)
 
 
 def latency(real: ir.Model, quantized: ir.Model, feed: Feed) -> Latency:

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.report.result import (
-    Agreement,
     Fidelity,
     FloatNode,
     HeavyLayer,
@@ -18,6 +17,7 @@ from onnxq.report.result import (
     Result,
     TraceRow,
 )
+from onnxq.tasks.base import Agreement, BoxFidelity
 
 __all__ = ["sample_result"]
 
@@ -32,7 +32,14 @@ def sample_result(**changes: object) -> Result:
         "size_before": 2_710_000,
         "size_after": 840_000,
         "latency": Latency(5.31, 3.02, 1.758, 1.71, 1.80),
-        "fidelity": Fidelity({"logits": 31.24, "boxes": 40.0}, Agreement.of(63, 64), 64),
+        "fidelity": Fidelity(
+            {"logits": 31.24, "boxes": 40.0},
+            Agreement.of(63, 64),
+            BoxFidelity(wanted=20, found=25, matched=18, mean_iou=0.91, mean_ap=0.8),
+            task="detection",
+            recognized="detection: one output",
+            samples=64,
+        ),
         "integer_share": 0.9731,
         "stayed_float": (
             FloatNode("stem", "Conv", 12_345_678, "its range collapses"),

@@ -52,7 +52,7 @@ def assembled(
     original = network()
     run = Run(source, original, samples, Config(seed=3), Trace(list(entries)))
     plan = QuantPlan() if plan is None else plan
-    proof = Proof(Fidelity({"y": 30.0}, None, 4), None, heavy)
+    proof = Proof(Fidelity({"y": 30.0}, samples=4), None, heavy)
     return assemble(run, hand_context(original), plan, network(), proof)
 
 

@@ -38,6 +38,9 @@ def test_values_are_those_of_the_result() -> None:
     assert report["model"]["path"] == "net.int8.onnx"
     assert report["fidelity"]["sqnr_db"] == {"logits": 31.24, "boxes": 40.0}
     assert report["fidelity"]["agreement"]["n"] == 64
+    assert report["fidelity"]["task"] == "detection"
+    assert report["fidelity"]["boxes"]["f1"] == 0.8
+    assert report["fidelity"]["boxes"]["mean_iou"] == 0.91
     assert report["heavy_layers"][1] == {
         "node": "body",
         "op": "Conv",

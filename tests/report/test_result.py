@@ -10,7 +10,8 @@ from onnxq.config import METRICS, Requirement
 from onnxq.errors import RequirementError
 from onnxq.manager import TraceEntry
 from onnxq.plan.note import Note, NoteKind
-from onnxq.report.result import Agreement, Fidelity, Latency, TraceRow, require
+from onnxq.report.result import Fidelity, Latency, TraceRow, require
+from onnxq.tasks.base import Agreement
 from tests.report.samples import sample_result
 
 
@@ -59,7 +60,7 @@ def test_trace_row_counts_the_notes() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "value"),
-    [("sqnr", 31.24), ("agreement", 63 / 64), ("speedup", 1.758), ("integer", 0.9731)],
+    [("sqnr", 31.24), ("agreement", 63 / 64), ("f1", 0.8), ("speedup", 1.758), ("integer", 0.9731)],
 )
 def test_metrics_are_what_the_fields_hold(metric: str, value: float) -> None:
     assert sample_result().metric(metric) == value
@@ -71,6 +72,7 @@ def test_every_metric_that_can_be_required_is_known() -> None:
     assert {name: bare.metric(name) for name in METRICS} == {
         "sqnr": None,
         "agreement": None,
+        "f1": None,
         "speedup": None,
         "integer": 0.9731,
     }

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from onnxq.report.result import Agreement, Fidelity, FloatNode, Latency
+from onnxq.report.result import Fidelity, FloatNode, Latency
 from onnxq.report.summary import (
     Fact,
     FloatGroup,
@@ -16,6 +16,7 @@ from onnxq.report.summary import (
     float_groups,
     percent_text,
 )
+from onnxq.tasks.base import Agreement, BoxFidelity
 from tests.report.samples import sample_result
 
 
@@ -122,7 +123,7 @@ def test_agreement_is_shown_with_n_and_interval() -> None:
 
 @pytest.mark.parametrize(("samples", "said"), [(99, True), (100, False)])
 def test_few_samples_are_said(samples: int, said: bool) -> None:
-    fidelity = Fidelity({"y": 30.0}, Agreement.of(samples, samples), samples)
+    fidelity = Fidelity({"y": 30.0}, Agreement.of(samples, samples), samples=samples)
     details = [fact.detail for fact in facts(sample_result(fidelity=fidelity))]
 
     assert any("fewer than 100 held-out samples" in detail for detail in details) is said
@@ -151,3 +152,34 @@ def test_many_operators_end_in_a_number() -> None:
     nodes = [FloatNode(f"n{i}", f"Op{i}", 0, "why") for i in range(6)]
 
     assert float_groups(nodes)[0].what == "Op0, Op1, Op2, Op3, 2 more"
+
+
+def test_the_task_is_shown_with_what_was_recognized() -> None:
+    assert facts_on("task") == [Fact("task", "detection", "one output")]
+
+
+def test_boxes_are_shown_with_what_they_were_matched_by() -> None:
+    found = facts(sample_result())
+    place = next(i for i, fact in enumerate(found) if fact.label == "boxes")
+
+    assert found[place].value == "F1 80.0 %"
+    assert found[place].detail == (
+        "precision 72.0 %, recall 90.0 %; 20 boxes of float, 25 found (same class, IoU 0.5 or more)"
+    )
+    assert found[place + 1].detail == (
+        "mean IoU of matched boxes 0.910, mAP 80.0 % with float as truth"
+    )
+
+
+def test_boxes_that_cannot_be_decoded_say_so() -> None:
+    raw = BoxFidelity(wanted=4, found=4, matched=4, drift=0.02, by_place=True)
+    details = [fact.detail for fact in facts(sample_result(fidelity=Fidelity(boxes=raw)))]
+
+    assert any("(same place and class)" in detail for detail in details)
+    assert "raw box numbers of the matched are 2.0 % off" in details
+
+
+def test_no_boxes_are_not_measured() -> None:
+    none = BoxFidelity(wanted=0, found=0, matched=0)
+
+    assert facts_on("boxes", fidelity=Fidelity(boxes=none))[0].value == "not measured"

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import onnxruntime as ort
 
-from tools.models.mean_ap import Detections, decode, mean_average_precision
+from onnxq.tasks.mean_ap import mean_average_precision
+from tools.models.mean_ap import decode
 from tools.models.testset import MODELS, load_coco, load_recipe, load_sheet
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from onnxq.tasks.boxes import Detections
 
 BATCH = 50
 

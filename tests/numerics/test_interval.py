@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxq.report.interval import wilson_interval
+from onnxq.numerics.interval import wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What "good" means at a model's outputs: classification, detection, generic."""

@@ -1,0 +1,96 @@
+"""Boxes as (left, top, right, bottom): overlap, suppression, matching; plain numpy.
+
+The axes may be swapped and the unit is free (pixels, 0 … 1): overlap does not change by that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Detections", "best", "match", "pairwise_overlap", "suppress"]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections in one picture, best first.
+
+    Attributes:
+        boxes: float32 [n, 4]; where boxes cannot be decoded, their raw numbers [n, k].
+        scores: float32 [n].
+        labels: Classes, int64 [n].
+        places: Where in the model's outputs each stands, int64 [n]; None if that is not known.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64] | None = None
+
+    def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Detections:
+        """Returns the detections at these positions, in this order."""
+        places = None if self.places is None else self.places[which]
+        return Detections(self.boxes[which], self.scores[which], self.labels[which], places)
+
+
+def pairwise_overlap(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Returns intersection over union of boxes [n, 4] and [m, 4] as float32 [n, m]."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(2)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1][None, :] - shared
+    overlap: npt.NDArray[np.float32] = (shared / np.maximum(union, 1e-9)).astype(np.float32)
+    return overlap
+
+
+def suppress(
+    boxes: npt.NDArray[np.float32], classes: npt.NDArray[np.int64], overlap: float
+) -> npt.NDArray[np.int64]:
+    """Returns the positions that survive class-wise non-maximum suppression.
+
+    Args:
+        boxes: [n, 4], best first.
+        classes: [n].
+        overlap: A box that overlaps a better one of its class by more is dropped.
+    """
+    clashes = (pairwise_overlap(boxes, boxes) > overlap) & (classes[:, None] == classes[None, :])
+    alive = np.ones(len(boxes), np.bool_)
+    for index in range(len(boxes)):
+        if alive[index]:
+            alive[index + 1 :] &= ~clashes[index, index + 1 :]
+    return np.flatnonzero(alive)
+
+
+def best(detections: Detections, overlap: float, limit: int) -> Detections:
+    """Returns at most ``limit`` detections after class-wise suppression."""
+    return detections.take(suppress(detections.boxes, detections.labels, overlap)[:limit])
+
+
+def match(wanted: Detections, found: Detections, overlap: float) -> npt.NDArray[np.float32]:
+    """Pairs boxes of one class, greedily: each found box, best first, takes its nearest free one.
+
+    Args:
+        wanted: What should be found.
+        found: What was found.
+        overlap: Least intersection over union of a pair.
+
+    Returns:
+        Overlap of each pair, float32 [pairs].
+    """
+    overlaps = pairwise_overlap(found.boxes, wanted.boxes)
+    overlaps[found.labels[:, None] != wanted.labels[None, :]] = -1
+    pairs: list[np.float32] = []
+    for row in overlaps:
+        if row.size and row.max() >= overlap:
+            place = row.argmax()
+            pairs.append(row[place])
+            overlaps[:, place] = -1
+    return np.array(pairs, np.float32)
