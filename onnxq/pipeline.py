@@ -46,7 +46,8 @@ from onnxq.tasks.base import Overrides, TaskFidelity
 
 __all__ = ["known_passes", "optimize"]
 
-    from onnxq.tasks.base import Task
+_TASK_PROBES = 4
+
 
 def optimize(
     source: ModelSource,
