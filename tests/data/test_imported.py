@@ -108,6 +108,14 @@ def test_a_file_with_the_name_of_a_known_module_is_imported(here: Path) -> None:
     assert sys.modules.get("json") is known
 
 
+def test_a_file_may_define_what_looks_up_its_module(here: Path) -> None:
+    (here / "my_calib.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Loader:\n  count: int = 3"
+    )
+    assert repr(load("my_calib.py:Loader")) == "Loader(count=3)"
+
+
 def test_a_changed_file_is_read_again(here: Path) -> None:
     for level in (6, 7):
         (here / "my_calib.py").write_text(f"def feeds(): return {level}")

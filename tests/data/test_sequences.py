@@ -151,6 +151,17 @@ def test_a_callable_that_yields_others_on_the_next_pass_is_refused() -> None:
     )
 
 
+def test_another_sample_in_the_same_buffer_is_refused() -> None:
+    levels, buffer = iter(range(9)), np.zeros((1, 2), np.float32)
+
+    def shuffled() -> Iterator[Feed]:
+        buffer[:] = next(levels)
+        yield {"x": buffer}
+
+    with pytest.raises(DataError, match="yields another sample 0 on every pass"):
+        FeedSource(shuffled, [X])
+
+
 def test_a_callable_may_use_its_buffer_again() -> None:
     buffer = np.zeros((1, 2), np.float32)
 
