@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,81 +136,6 @@ def test_a_text_file_of_arrays_is_taken_in_its_order(tmp_path: Path) -> None:
     assert marks(tmp_path / "list.txt", [0, 1, 2, 3, 4]) == [0, 1, 2, 3, 4]
 
 
-FEEDS = """
-import numpy as np
-
-def feeds():
-    for level in range(5):
-        yield {"x": np.full((3, 4, 4), level, np.float32)}
-
-def pairs():
-    for feed in feeds():
-        yield feed | {"y": np.array([7])}
-
-def arrays():
-    return {"x": np.zeros((5, 3, 4, 4), np.float32)}
-
-def none():
-    yield from ()
-
-def nothing():
-    pass
-
-def text():
-    return "text"
-
-def fail():
-    yield from feeds()
-    raise ValueError("no\\ncamera")
-"""
-
-
-@pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a file with callables in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "calib_feeds.py").write_text(FEEDS)
-    return "calib_feeds.py"
-
-
-def test_a_named_callable_is_taken_again_and_again(code: str) -> None:
-    source = open_source(f"{code}:feeds", [X])
-    assert source.describe() == "5 samples from calib_feeds.py:feeds"
-    for order in ([0, 2, 4], [3, 1]):
-        assert [feed["x"][0, 0, 0, 0] for feed in source.feeds(order)] == order
-
-
-def test_a_named_callable_feeds_several_inputs(code: str) -> None:
-    feed = next(open_source(f"{code}:pairs", [X, Y]).feeds([3]))
-    assert (feed["x"].max(), feed["y"].tolist()) == (3, [7])
-
-
-def test_a_named_callable_may_return_whole_arrays(code: str) -> None:
-    assert len(open_source(f"{code}:arrays", [X])) == 5
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("none", " yields no samples; give at least one"),
-        ("nothing", " returned a NoneType; return an iterable of feeds"),
-        ("text", " returned a str; return an iterable of feeds"),
-        ("fail", " failed at calib_feeds.py:26 with ValueError: no camera; mend it"),
-    ],
-)
-def test_a_named_callable_without_feeds_is_refused(code: str, name: str, message: str) -> None:
-    assert refusal(f"{code}:{name}", [X]) == f"data {code}:{name}{message}"
-
-
-def test_preprocessing_of_a_named_callable_is_refused(code: str) -> None:
-    assert refusal(f"{code}:feeds", [X], RAW).startswith(f"data {code}:feeds holds ready inputs,")
-
-
-def test_code_without_a_name_is_refused(code: str) -> None:
-    assert refusal(code, [X]) == f"{code} is code; name what yields the feeds: {code}:FUNCTION"
-
-
 def test_a_single_image_is_taken(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png", 7)
     assert next(open_source(tmp_path / "a.png", [X], RAW).feeds([0]))["x"].max() == 7
@@ -338,7 +262,8 @@ def test_a_folder_without_usable_files_is_refused(tmp_path: Path) -> None:
 def test_images_without_preprocessing_are_refused(tmp_path: Path, name: str) -> None:
     save_image(tmp_path / "a.png")
     where = tmp_path / name
-    assert refusal(where, [X]) == f"{where} holds images, which need --preprocess {PRESETS}"
+    said = f"{where} holds images, which need --preprocess {PRESETS}"
+    assert refusal(where, [X]).startswith(said)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "memory"])
