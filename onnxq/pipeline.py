@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
+from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.given import given_files
+from onnxq.data.guess import guess_preprocess
+from onnxq.data.presets import load_preprocess
+from onnxq.errors import ConfigError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager
@@ -32,17 +36,19 @@ from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
 from onnxq.selection import check_names
 from onnxq.stages import plan_context, read, rewritten
+from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
-from onnxq.tasks.base import Overrides, TaskFidelity
     from collections.abc import Callable
 
     import onnx_ir as ir
 
     from onnxq.data import DataLike
+    from onnxq.data.preprocess import Preprocess
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext
+    from onnxq.tasks.base import Task
 
 __all__ = ["known_passes", "optimize"]
 
@@ -74,14 +80,15 @@ def optimize(
     if path is not None:
         check_target(original, path, protect=_protected(source, data))
     check_reports(config, [path, *_protected(source, data)])
+    front = _front(original, config)
     samples = CalibrationData.open(data, original, config)
+    task = _task(original, samples, config)
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
     )
     model = rewritten(original, manager, config)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
-    task = _task(original, samples, config)
         plan = load_plan(config.plan)
     else:
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
@@ -93,7 +100,7 @@ def optimize(
     check_qdq(quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace)
-    result = assemble(run, context, plan, quantized, proof)
+    result = assemble(run, context, plan, _with_front(quantized, front), proof)
     return _deliver(result, source, path, config)
 
 
@@ -138,6 +145,29 @@ def _protected(*given: object) -> list[Path]:
     return [file for one in named for file in given_files(one)]
 
 
+def _front(original: ir.Model, config: Config) -> Preprocess | None:
+    """Returns the preprocessing to put in front of the written model, None for none."""
+    if not config.embed_preprocess:
+        return None
+    if config.preprocess is not None:
+        return embeddable(original, load_preprocess(config.preprocess))
+    guess = guess_preprocess(original)
+    if guess is None:
+        raise ConfigError(
+            "--embed-preprocess needs to know what to embed, which the model does not tell; give"
+            " --preprocess"
+        )
+    return embeddable(original, guess.preprocess)
+
+
+def _with_front(quantized: ir.Model, front: Preprocess | None) -> ir.Model:
+    if front is None:
+        return quantized
+    whole = embed_preprocess(quantized, front)
+    make_session(whole)
+    return whole
+
+
 # ---- plan ----------------------------------------------------------------------------------------
 
 
@@ -178,6 +208,7 @@ def _task(original: ir.Model, samples: CalibrationData, config: Config) -> Task:
 def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     original: ir.Model,
     quantized: ir.Model,
+    task: Task,
     samples: CalibrationData,
     config: Config,
     tell: Progress,
@@ -191,6 +222,7 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
         original,
         quantized,
         samples.feeds(numbers),
+        task=task,
         threads=config.cores,
         progress=_teller(tell, "verify", len(numbers)),
     )
@@ -200,7 +232,6 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     tell("benchmark", 1, 1)
     return proof
 
-    task: Task,
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
     """Writes model, plan and reports, all or none, if the result is what was required."""
@@ -213,4 +244,3 @@ def _deliver(result: Result, source: ModelSource, path: Path | None, config: Con
         result = replace(result, path=path, size_after=pending.size)
         write_reports(result, config)
     return result
-        task=task,

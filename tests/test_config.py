@@ -51,6 +51,7 @@ def test_the_defaults_are_valid() -> None:
         ("seed", -1, "0 or more"),
         ("threads", -1, "0 for one per core"),
         ("check", "yes", "True or False"),
+        ("embed_preprocess", 1, "True or False"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_what_is_allowed(
@@ -115,7 +116,9 @@ def test_an_unknown_option_gets_the_name_that_was_meant() -> None:
 
 
 def test_an_option_like_no_other_gets_the_list() -> None:
-    with pytest.raises(ConfigError, match="there are output, preprocess, samples"):
+    with pytest.raises(
+        ConfigError, match="there are output, preprocess, embed_preprocess, samples"
+    ):
         Config.of({"zzz": 3})
 
 

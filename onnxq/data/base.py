@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from onnxq.data.guess import Guess
+
 Feed: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
@@ -24,11 +26,13 @@ class InputSpec:
         name: Name of the graph input.
         dtype: Element type that the model takes.
         shape: Dimensions, batch first; None where the model leaves a dimension symbolic.
+        guess: What the model itself tells of how images become this input.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
+    guess: Guess | None = None
 
 
 class DataSource(abc.ABC):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from onnxq.data.guess import guess_preprocess
 from onnxq.data.model_inputs import input_specs
 from onnxq.data.presets import load_preprocess
 from onnxq.data.sampling import choose_from_groups, split_groups
@@ -47,7 +48,9 @@ class CalibrationData:
         preprocess = None if config.preprocess is None else load_preprocess(config.preprocess)
         if data is None:
             return cls(None)
-        source = open_source(data, input_specs(model), preprocess)
+        guess = guess_preprocess(model)
+        inputs = [replace(spec, guess=guess) for spec in input_specs(model)]
+        source = open_source(data, inputs, preprocess)
         groups = source.groups
         chosen = choose_from_groups(groups, config.samples or len(source), config.seed)
         calibration, held_out = split_groups(chosen, groups, config.seed)

@@ -53,7 +53,8 @@ def embed_preprocess(model: ir.Model, preprocess: Preprocess) -> ir.Model:
     """Returns a new model whose input is the content of a PNG or JPEG file, uint8 [bytes].
 
     Args:
-        model: Takes one image, [1 or N, C, H, W] or [1 or N, H, W, C]; left as it is.
+        model: Takes one image, [1 or N, C, H, W] or [1 or N, H, W, C]; opset 18 or later. Left as
+            it is.
         preprocess: Bound to it (:func:`embeddable`).
     """
     model = model.clone()

@@ -89,13 +89,16 @@ def open_images(
     """Opens image files for one input; see `ImageSource`.
 
     Raises:
-        DataError: There is no preprocessing, no file is readable, or the input takes no images.
+        DataError: There is no preprocessing and none to guess, no file is readable, or the input
+            takes no images.
     """
-    if preprocess is None:
+    wanted = preprocess or spec.guess
+    if wanted is None:
         raise DataError(
-            f"{where} holds images, which need --preprocess {'|'.join(PRESETS)}|FILE.toml"
+            f"{where} holds images, which need --preprocess {'|'.join(PRESETS)}|FILE.toml: the"
+            " model does not tell how it wants them"
         )
-    return ImageSource(where, files, spec, preprocess, every_file_counts=every_file_counts)
+    return ImageSource(where, files, spec, wanted, every_file_counts=every_file_counts)
 
 
 def open_array_file(file: Path, inputs: Sequence[InputSpec]) -> ArraySource:

@@ -11,6 +11,7 @@ from onnxq.data.base import DataSource, Feed
 from onnxq.data.decode import check_header, load_rgb
 from onnxq.data.fit import fixed_batch, to_feed
 from onnxq.data.grouping import grouped
+from onnxq.data.guess import Guess
 from onnxq.data.preprocessor import Preprocessor
 from onnxq.errors import DataError
 
@@ -41,7 +42,7 @@ class ImageSource(DataSource):
         where: str,
         files: Sequence[Path],
         spec: InputSpec,
-        preprocess: Preprocess,
+        preprocess: Preprocess | Guess,
         *,
         every_file_counts: bool = False,
     ) -> None:
@@ -51,7 +52,7 @@ class ImageSource(DataSource):
             where: What to call the data in errors and in the report.
             files: Image files, in the order of the samples.
             spec: The only input of the model.
-            preprocess: How to make inputs of images; bound to `spec` here.
+            preprocess: How to make inputs of images, asked for or guessed; bound to `spec` here.
             every_file_counts: Whether sample i is file i even where others are unreadable; then
                 no header is read here.
 
@@ -60,6 +61,9 @@ class ImageSource(DataSource):
         """
         self._where = where
         self._spec = spec
+        self._told_by = f" ({preprocess.reason})" if isinstance(preprocess, Guess) else ""
+        if isinstance(preprocess, Guess):
+            preprocess = preprocess.preprocess
         self._preprocess = preprocess.for_input(spec)
         self._preprocessor = Preprocessor(self._preprocess)
         self._skipped: dict[str, str] = {}
@@ -110,6 +114,7 @@ class ImageSource(DataSource):
         folders = len({file.parent for file in self._files})
         spread = f" in {folders} folders" if folders > 1 else ""
         line = f"{self._where}: {len(self)} images{spread}, {self._preprocess.describe()}"
+        line += self._told_by
         return f"{line}; {len(self._skipped)} unreadable left out" if self._skipped else line
 
     def feeds(self, indices: Sequence[int]) -> Iterator[Feed]:

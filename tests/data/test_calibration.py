@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
@@ -114,3 +115,21 @@ def test_unknown_preprocessing_is_refused_even_without_data() -> None:
 def test_data_that_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError):
         CalibrationData.open({"x": np.ones((4, 3), np.float32)}, SOURCE, Config())
+
+
+def test_a_model_that_tells_needs_no_preprocessing_option(tmp_path: Path) -> None:
+    for level in (10, 200):
+        Image.new("RGB", (9, 7), (level,) * 3).save(tmp_path / f"{level}.png")
+    taught = model("f (float[1,3,8,8] x) => (float[1,3,8,8] y) { y = Relu(x) }")
+    with pytest.raises(DataError, match="need --preprocess"):
+        CalibrationData.open(tmp_path, taught, Config())
+    taught.metadata_props.update({"names": "{}", "stride": "8", "task": "detect"})
+    data = CalibrationData.open(tmp_path, taught, Config())
+    assert data.source is not None
+    assert "letterbox to 8x8" in data.source.describe()
+    assert "Ultralytics" in data.source.describe()
+    (first, _) = data.source.feeds([0, 1])
+    assert first["x"][0, :, 4, 4] == pytest.approx([10 / 255] * 3)
+    asked = CalibrationData.open(tmp_path, taught, Config(preprocess="raw"))
+    assert asked.source is not None
+    assert "stretch" in asked.source.describe()

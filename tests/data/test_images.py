@@ -13,6 +13,7 @@ from PIL import Image
 
 from onnxq.data import images
 from onnxq.data.base import InputSpec
+from onnxq.data.guess import Guess
 from onnxq.data.images import ImageSource
 from onnxq.data.preprocess import Preprocess
 from onnxq.data.presets import PRESETS
@@ -172,3 +173,8 @@ def test_images_feed_inputs_without_a_batch_axis(tmp_path: Path) -> None:
     spec = InputSpec("x", np.dtype(np.float32), (3, 4, 4))
     source = ImageSource("d", save(tmp_path, [1]), spec, PRESETS["raw"])
     assert next(source.feeds([0]))["x"].shape == (3, 4, 4)
+
+
+def test_what_told_the_preprocessing_is_told(tmp_path: Path) -> None:
+    source = ImageSource("d", save(tmp_path, [1]), X, Guess(PRESETS["raw"], "a guess"))
+    assert source.describe().endswith(", layout nchw (a guess)")
