@@ -30,12 +30,15 @@ class SqnrSum:
     def add(self, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
         """Adds one sample; both arrays have one shape."""
         reference = wanted.astype(np.float64)
-        self.signal += float(np.square(reference).sum())
-        self.noise += float(np.square(reference - found).sum())
+        # Infinities on both sides differ by what is no number, and so is the ratio then.
+        with np.errstate(invalid="ignore"):
+            self.signal += float(np.square(reference).sum())
+            self.noise += float(np.square(reference - found).sum())
 
     @property
     def decibels(self) -> float:
         """10 · log10(signal / noise); infinite where nothing differs."""
         if not self.noise:
             return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
+        ratio = self.signal / self.noise
+        return 10 * math.log10(ratio) if ratio else -math.inf

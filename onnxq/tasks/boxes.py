@@ -41,14 +41,18 @@ class Detections:
 def pairwise_overlap(
     first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Returns intersection over union of boxes [n, 4] and [m, 4] as float32 [n, m]."""
+    """Returns intersection over union of boxes [n, 4] and [m, 4] as float32 [n, m].
+
+    Boxes too large for their area to be a number overlap nothing.
+    """
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    overlap: npt.NDArray[np.float32] = (shared / np.maximum(union, 1e-9)).astype(np.float32)
-    return overlap
+    with np.errstate(over="ignore", invalid="ignore"):
+        shared = np.clip(high - low, 0, None).prod(2)
+        areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (first, second)]
+        union = areas[0][:, None] + areas[1][None, :] - shared
+        overlap: npt.NDArray[np.float32] = (shared / np.maximum(union, 1e-9)).astype(np.float32)
+    return np.nan_to_num(overlap, copy=False)
 
 
 def suppress(

@@ -49,8 +49,10 @@ class ScoreForm:
         if self.activation == "sigmoid":
             columns = sigmoid(columns)
         elif self.activation == "softmax":
-            columns = np.exp(columns - columns.max(axis=-1, keepdims=True))
-            columns = columns / columns.sum(axis=-1, keepdims=True)
+            # A broken model may give infinities; what is no number then never counts.
+            with np.errstate(invalid="ignore"):
+                columns = np.exp(columns - columns.max(axis=-1, keepdims=True))
+                columns = columns / columns.sum(axis=-1, keepdims=True)
         if self.background is None:
             return columns
         return columns[..., 1:] if self.background == 0 else columns[..., :-1]
@@ -106,7 +108,8 @@ class Head:
         scores = self.scores.scores(part.scores.take(outputs))
         if part.objectness is None:
             return scores
-        return scores * self.objectness.scores(part.objectness.take(outputs))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return scores * self.objectness.scores(part.objectness.take(outputs))
 
     def _picture(
         self, boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], floor: float
@@ -115,7 +118,8 @@ class Head:
         chosen = boxes[places]
         if self.boxes == "centre":
             centre, half = chosen[:, :2], chosen[:, 2:4] / 2
-            chosen = np.concatenate([centre - half, centre + half], axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                chosen = np.concatenate([centre - half, centre + half], axis=1)
         return detections(chosen, scores[places, labels], labels, places)
 
 

@@ -66,7 +66,7 @@ class Table:
 
 
 def levels(outputs: Sequence[Seen], size: tuple[int, int] | None) -> list[list[Table]]:
-    """Returns the float outputs of two to five dimensions as tables, one list a level.
+    """Returns the outputs of finite numbers, two to five dimensions, as tables: one list a level.
 
     Outputs with the same locations belong together: they hold its boxes, its scores. Maps whose
     places are no cells of a stride are left out: a detector has none.
@@ -75,7 +75,7 @@ def levels(outputs: Sequence[Seen], size: tuple[int, int] | None) -> list[list[T
         outputs: What the outputs hold.
         size: Height and width of the input, in pixels.
     """
-    fitting = [one for one in outputs if one.is_float and 2 <= len(one.shape) <= 5]
+    fitting = [one for one in outputs if 2 <= len(one.shape) <= 5 and _is_finite(one)]
     shared = Counter(side for one in fitting if len(one.shape) == 3 for side in {*one.shape[1:]})
     found: dict[tuple[int, ...], list[Table]] = {}
     for one in fitting:
@@ -84,6 +84,10 @@ def levels(outputs: Sequence[Seen], size: tuple[int, int] | None) -> list[list[T
         if coarse and 0 not in one.shape:
             found.setdefault(table.level, []).append(table)
     return list(found.values())
+
+
+def _is_finite(one: Seen) -> bool:
+    return one.is_float and all(np.isfinite(array).all() for array in one.arrays)
 
 
 def _table(one: Seen, shared: Counter[int], size: tuple[int, int] | None) -> Table:

@@ -46,3 +46,11 @@ def test_sums_do_not_overflow_half_precision() -> None:
     found = SqnrSum()
     found.add(np.full(4, 60000, np.float16), np.full(4, 6000, np.float16))
     assert found.signal == 4 * 60000.0**2
+
+
+def test_infinite_noise_is_the_worst_ratio_there_is() -> None:
+    assert total(([1, 2], [np.inf, 2])).decibels == -math.inf
+
+
+def test_infinities_on_both_sides_have_no_ratio() -> None:
+    assert math.isnan(total(([np.inf, 2], [np.inf, 2])).decibels)

@@ -71,3 +71,9 @@ def test_a_box_is_taken_once_by_the_better_score() -> None:
 def test_nothing_matches_nothing() -> None:
     assert match(detections(), detections((0, 0, 1, 1, 0.5, 0)), 0.5).size == 0
     assert match(detections((0, 0, 1, 1, 0.5, 0)), detections(), 0.5).size == 0
+
+
+def test_boxes_without_end_overlap_nothing() -> None:
+    endless = np.array([[-3e38, -3e38, 3e38, 3e38], [0, 0, 1, 1]], np.float32)
+
+    assert pairwise_overlap(endless, endless).tolist() == [[0, 0], [0, 1]]

@@ -328,6 +328,28 @@ def test_scores_that_are_high_everywhere_are_no_detector() -> None:
     assert recognized(make).name == "generic"
 
 
+def test_outputs_without_end_are_generic() -> None:
+    def make(seed: int) -> dict[str, Array]:
+        return {"output0": np.full_like(yolov8(seed)["output0"], np.inf)}
+
+    assert recognized(make).name == "generic"
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("make", [yolov8, yolov5, ssd, detr])
+def test_a_broken_quantized_model_finds_nothing_right(
+    make: Callable[[int], dict[str, Array]], value: float
+) -> None:
+    comparison = recognized(make).comparison()
+    broken = {name: np.full_like(array, value) for name, array in make(0).items()}
+    comparison.add(make(0), broken)
+    boxes = comparison.fidelity().boxes
+
+    assert boxes is not None
+    assert boxes.matched == 0
+    assert boxes.wanted > 0
+
+
 # ---- what the user says -------------------------------------------------------------------------
 
 
