@@ -66,6 +66,14 @@ Preprocess = Annotated[
         "crop, BGR, mean subtracted. raw: stretch, RGB, 0..255.",
     ),
 ]
+EmbedPreprocess = Annotated[
+    bool,
+    typer.Option(
+        "--embed-preprocess",
+        help="Put decoding (PNG, JPEG; needs onnxruntime-extensions) and that preprocessing into "
+        "the model, which then takes the bytes of an image file.",
+    ),
+]
 Samples = Annotated[
     int,
     typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
@@ -104,6 +112,8 @@ Task = Annotated[
         help="What the outputs mean: auto (recognize it), classification, detection or generic.",
     ),
 ]
+Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
+Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
 Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
 SavePlan = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the plan.")]
 Passes = Annotated[
@@ -112,8 +122,6 @@ Passes = Annotated[
 Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
 Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
-Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
-Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
@@ -156,6 +164,7 @@ def optimize(
     output: Output = Config.output,
     data: Data = None,
     preprocess: Preprocess = Config.preprocess,
+    embed_preprocess: EmbedPreprocess = Config.embed_preprocess,
     samples: Samples = Config.samples,
     weights: Weights = Config.weights,
     activations: Activations = Config.activations,
@@ -165,6 +174,9 @@ def optimize(
     format: Format = Config.format,
     keep_float: KeepFloat = None,
     require: Require = None,
+    task: Task = Config.task,
+    boxes: Boxes = "",
+    scores: Scores = "",
     plan: Plan = Config.plan,
     save_plan: SavePlan = Config.save_plan,
     passes: Passes = "",
@@ -174,9 +186,6 @@ def optimize(
     report: Report = Config.report,
     seed: Seed = Config.seed,
     threads: Threads = Config.threads,
-    task: Task = Config.task,
-    boxes: Boxes = "",
-    scores: Scores = "",
     check: Check = Config.check,
     quiet: Quiet = False,
     verbose: Verbose = False,

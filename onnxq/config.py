@@ -37,6 +37,7 @@ class Config:
     Attributes:
         output: Where the model goes; None = decided from the input's name.
         preprocess: How images become inputs: a preset or a TOML file.
+        embed_preprocess: Whether the written model takes encoded images and does that itself.
         samples: How many samples to take from the data; 0 = all.
         weights: Bits of a weight.
         activations: Bits of an activation.
@@ -46,10 +47,10 @@ class Config:
         format: Form of the quantized model.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
-        plan: A plan to replay instead of deciding.
         task: What the outputs mean: "auto", "classification", "detection" or "generic".
         boxes: Outputs that hold boxes; empty = recognize them.
         scores: Outputs that hold scores; empty = recognize them.
+        plan: A plan to replay instead of deciding.
         save_plan: Where to write the plan.
         passes: Names of the passes to run; empty = the default ones.
         skip: Names of passes not to run.
@@ -66,6 +67,7 @@ class Config:
 
     output: Path | None = None
     preprocess: str | None = None
+    embed_preprocess: bool = False
     samples: int = 64
     weights: int = 8
     activations: int = 8
@@ -75,11 +77,11 @@ class Config:
     format: str = "qdq"
     keep_float: tuple[str, ...] = ()
     require: tuple[Requirement, ...] = ()
-    plan: Path | None = None
-    save_plan: Path | None = None
     task: str = "auto"
     boxes: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
+    plan: Path | None = None
+    save_plan: Path | None = None
     passes: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     opset: int = 21
