@@ -22,12 +22,12 @@ from onnxq.graph.external import external_tensors
 from onnxq.graph.io import load
 from onnxq.report.bench_result import Bench, ModelBench
 from onnxq.report.versions import versions
-from onnxq.runtime.benchmark import counts_processor_time, interleaved_times
+from onnxq.runtime.benchmark import counts_processor_time, fresh_times
 from onnxq.runtime.kernel_times import kernel_times, operator_times
 from onnxq.runtime.memory import SessionMemory, session_memory
 from onnxq.runtime.probe import batched_inputs, check_batch, check_shapes, parse_shapes, probe_feed
 from onnxq.runtime.providers import provider_called
-from onnxq.runtime.session import CPU, Session, make_session
+from onnxq.runtime.session import CPU, make_session
 
 if TYPE_CHECKING:
     import os
@@ -124,11 +124,16 @@ def bench(paths: Sequence[str | os.PathLike[str]], options: BenchOptions) -> Ben
         _Entry(file, name, _size(file, model), *_feed(model, name, options))
         for file, name, model in zip(files, names, models, strict=True)
     ]
-    feeds = [entry.feed for entry in entries]
-    sessions = [_session(entry, cores, provider) for entry in entries]
-    budget_s = options.seconds * len(entries)
-    times = interleaved_times(sessions, feeds, threads=cores, budget_s=budget_s, provider=provider)
-    del models, sessions
+    del models
+    for entry in entries:
+        _try(entry, cores, provider)
+    times = fresh_times(
+        lambda model: make_session(files[model], threads=cores, provider=provider),
+        [entry.feed for entry in entries],
+        threads=cores,
+        budget_s=options.seconds * len(entries),
+        provider=provider,
+    )
     rows = [
         _row(entry, times, i, _Machine(cores, provider), profile=options.profile)
         for i, entry in enumerate(entries)
@@ -208,8 +213,8 @@ def _samples(model: ir.Model, data: DataLike, options: BenchOptions) -> tuple[Fe
     return feed, samples.source.describe()
 
 
-def _session(entry: _Entry, threads: int, provider: str) -> Session:
-    """Returns a session that has run once."""
+def _try(entry: _Entry, threads: int, provider: str) -> None:
+    """Runs the model once, so that what is wrong with it is told by name."""
     try:
         session = make_session(entry.file, threads=threads, provider=provider)
     except ModelError as error:
@@ -226,7 +231,6 @@ def _session(entry: _Entry, threads: int, provider: str) -> Session:
         raise ModelError(
             f"{entry.name}: {error} (it was fed {fed}; --shape and --data give it something else)"
         ) from None
-    return session
 
 
 def _row(entry: _Entry, times: Times, number: int, on: _Machine, *, profile: bool) -> ModelBench:

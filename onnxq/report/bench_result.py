@@ -50,7 +50,7 @@ class Bench:
 
     Attributes:
         models: The models, in the order in which they were given; ratios are to the first.
-        rounds: How often each was timed.
+        rounds: How often each was timed, every time with a fresh session.
         threads: Threads inside an operator.
         provider: Execution provider.
         processor_time: Whether times are of the processor, which other processes cannot stretch;

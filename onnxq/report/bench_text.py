@@ -103,9 +103,10 @@ def _operators(model: ModelBench) -> Table:
 def _how(bench: Bench) -> list[str]:
     clock = "processor time" if bench.processor_time else "wall time"
     threads = "1 thread" if bench.threads == 1 else f"{bench.threads} threads"
+    rounds = f"{bench.rounds} rounds in turns with fresh sessions"
     runtime = f"onnxruntime {bench.versions.get('onnxruntime', '?')}"
     lines = [
-        f"{bench.rounds} rounds in turns, {clock}, {threads}, {bench.provider}, {runtime}",
+        f"{rounds}, {clock}, {threads}, {bench.provider}, {runtime}",
         f"fed with {bench.data}: {_inputs(bench.models[0])}",
     ]
     if any(model.operators for model in bench.models):

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from onnxq.runtime.session import Feed, ModelLike
 
+    _Run = tuple[Session, Feed]
+
 __all__ = [
     "Latency",
     "Ratio",
     "Times",
     "counts_processor_time",
+    "fresh_times",
     "interleaved_latency",
     "interleaved_times",
     "median_interval",
@@ -35,6 +38,9 @@ __all__ = [
 _ROUND_S = 0.01
 _LEAST_ROUNDS = 9
 _MOST_ROUNDS = 1001
+# Sets of fresh sessions to share the time among, and the most of them.
+_FRESH = 15
+_MOST_FRESH = 51
 _TAIL = 0.025
 
 
@@ -165,18 +171,57 @@ def interleaved_times(
         for model in models
     ]
     clock = time.thread_time if counts_processor_time(threads, provider) else time.perf_counter
-    runs = list(zip(sessions, feeds, strict=True))
-    for session, feed in runs:
-        session.run(feed)
-    once = [_spent(session, feed, 1, clock) for session, feed in runs]
-    repeats = [max(1, math.ceil(_ROUND_S / max(seconds, 1e-6))) for seconds in once]
-    round_s = sum(n * seconds for n, seconds in zip(repeats, once, strict=True))
-    rounds = min(max(int(budget_s / max(round_s, 1e-6)), _LEAST_ROUNDS), _MOST_ROUNDS)
-    times: list[list[float]] = [[] for _ in sessions]
-    for _ in range(rounds):
-        for (session, feed), n, spent in zip(runs, repeats, times, strict=True):
-            spent.append(_spent(session, feed, n, clock) / n)
-    return Times(tuple(tuple(spent) for spent in times))
+    runs = _warm(sessions, feeds)
+    repeats, round_s = _repeats(runs, clock)
+    rounds = min(max(int(budget_s / round_s), _LEAST_ROUNDS), _MOST_ROUNDS)
+    return Times(_timed(runs, repeats, rounds, clock))
+
+
+def fresh_times(
+    make: Callable[[int], Session],
+    feeds: Sequence[Feed],
+    *,
+    threads: int = 1,
+    budget_s: float = 1.0,
+    provider: str = CPU,
+) -> Times:
+    """Times models in turns, with fresh sessions in every round.
+
+    Where a session's weights and buffers come to lie in memory makes it faster or slower by a
+    percent or so, as long as it lives. Rounds of one set of sessions share that luck, and their
+    interval does not know it; rounds of fresh ones each draw it anew. Every other round makes and
+    runs the models in the opposite order, since those made later lie elsewhere, too.
+
+    Args:
+        make: Returns a fresh session of the model of that number.
+        feeds: For each model, input name → array.
+        threads: Threads inside an operator, of these sessions.
+        budget_s: Seconds to spend on timing; at least nine rounds run in any case.
+        provider: Execution provider of these sessions.
+
+    Returns:
+        The times; those of a round are medians over its turns.
+
+    Raises:
+        ModelError: onnxruntime refuses a model or its feeds.
+    """
+    clock = time.thread_time if counts_processor_time(threads, provider) else time.perf_counter
+    order, repeats, turns = list(range(len(feeds))), [1 for _ in feeds], 1
+    medians: list[list[float]] = []
+    end = time.perf_counter() + budget_s
+    while len(medians) < _LEAST_ROUNDS or (
+        time.perf_counter() < end and len(medians) < _MOST_FRESH
+    ):
+        runs = _warm([make(model) for model in order], [feeds[model] for model in order])
+        if not medians:
+            repeats, turn_s = _repeats(runs, clock)
+            turns = max(1, int(budget_s / _FRESH / turn_s))
+        spent = _timed(runs, repeats, turns, clock)
+        by_model = dict(zip(order, map(statistics.median, spent), strict=True))
+        medians.append([by_model[model] for model in range(len(feeds))])
+        del runs
+        order, repeats = order[::-1], repeats[::-1]
+    return Times(tuple(zip(*medians, strict=True)))
 
 
 def counts_processor_time(threads: int, provider: str = CPU) -> bool:
@@ -206,6 +251,32 @@ def median_interval(numbers: Sequence[float]) -> tuple[float, float]:
         below += term
     j = max(j, 1)
     return ordered[j - 1], ordered[n - j]
+
+
+def _warm(sessions: Sequence[Session], feeds: Sequence[Feed]) -> list[_Run]:
+    """Runs every session once, which allocates and packs what later runs find ready."""
+    runs = list(zip(sessions, feeds, strict=True))
+    for session, feed in runs:
+        session.run(feed)
+    return runs
+
+
+def _repeats(runs: Sequence[_Run], clock: Callable[[], float]) -> tuple[list[int], float]:
+    """Returns how often to run each for one time, and the seconds that all of that takes."""
+    once = [_spent(session, feed, 1, clock) for session, feed in runs]
+    repeats = [max(1, math.ceil(_ROUND_S / max(seconds, 1e-6))) for seconds in once]
+    return repeats, max(sum(n * s for n, s in zip(repeats, once, strict=True)), 1e-6)
+
+
+def _timed(
+    runs: Sequence[_Run], repeats: Sequence[int], rounds: int, clock: Callable[[], float]
+) -> tuple[tuple[float, ...], ...]:
+    """Returns the seconds of one run, by model, by round."""
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for (session, feed), n, spent in zip(runs, repeats, times, strict=True):
+            spent.append(_spent(session, feed, n, clock) / n)
+    return tuple(tuple(spent) for spent in times)
 
 
 def _spent(session: Session, feeds: Feed, repeats: int, clock: Callable[[], float]) -> float:

@@ -62,7 +62,8 @@ def test_it_shows_every_model_and_how_they_compare() -> None:
         "20.0 MB",
         "2.71 MB",
         "net.int8.onnx is 1.43× faster (1.39–1.46) than net.onnx",
-        "45 rounds in turns, processor time, 1 thread, CPUExecutionProvider, onnxruntime 1.2.3",
+        "45 rounds in turns with fresh sessions, processor time, 1 thread, CPUExecutionProvider",
+        "onnxruntime 1.2.3",
         "fed with random inputs, seed 0: x float32[1,3]",
     ):
         assert part in text

@@ -11,6 +11,7 @@ from onnxq.runtime.benchmark import (
     Ratio,
     Times,
     counts_processor_time,
+    fresh_times,
     interleaved_latency,
     interleaved_times,
     median_interval,
@@ -113,3 +114,31 @@ def test_only_a_single_thread_on_the_cpu_is_timed_by_the_processor() -> None:
     assert counts_processor_time(1)
     assert not counts_processor_time(2)
     assert not counts_processor_time(1, "SomeGpuExecutionProvider")
+
+
+def test_fresh_sessions_take_turns_in_both_orders() -> None:
+    log: list[str] = []
+    made: list[int] = []
+
+    def make(model: int) -> Session:
+        made.append(model)
+        return Sleeper(log, "ab"[model], 0.011)
+
+    found = fresh_times(make, [{}, {}], threads=2, budget_s=0.01)
+
+    assert (found.rounds, made) == (9, [0, 1, 1, 0] * 4 + [0, 1])
+    assert log[:6] == ["a", "b"] * 3
+    assert log[6:10] == ["b", "a"] * 2
+    assert log[10:14] == ["a", "b"] * 2
+
+
+def test_fresh_sessions_keep_the_models_apart() -> None:
+    log: list[str] = []
+
+    def make(model: int) -> Session:
+        return Sleeper(log, str(model), (0.04, 0.002)[model])
+
+    found = fresh_times(make, [{}, {}], threads=2, budget_s=0.01)
+
+    assert found.ratio(1).low > 1
+    assert all(slow > fast for slow, fast in zip(*found.seconds, strict=True))
