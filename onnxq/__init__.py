@@ -52,8 +52,9 @@ def optimize(
         model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``onnx_ir.Model``; never
             changed. A model given as a path is written to ``MODEL.int8.onnx`` beside it unless
             ``output`` says otherwise; any other is written only where ``output`` says.
-        data: Calibration samples: a .npz or .npy file, a folder of them or of images (then
-            ``preprocess`` says how they become inputs), arrays by input name with samples along the
+        data: Calibration samples: a .npz or .npy file, a folder or data set's root of them or of
+            images (then ``preprocess`` says how they become inputs, unless the model tells), a .txt
+            list of files, ``package.module:callable``, arrays by input name with samples along the
             first axis, an iterable of feeds, or a callable that returns one. Without data, only
             weights are quantized.
         progress: Is told how far each stage has come.

@@ -82,7 +82,8 @@ def test_defaults_are_those_of_the_configuration(pipeline: Pipeline) -> None:
 
 def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
     words = (
-        "-o out.onnx --data d.npz --preprocess yolo --embed-preprocess --samples 0 --weights 8 --activations 8 "
+        "-o out.onnx --data d.npz --preprocess yolo --embed-preprocess --samples 0 --weights 8 "
+        "--activations 8 "
         "--calibration percentile:99.9 --weight-granularity tensor --target cpu --format qdq "
         "--keep-float a* --keep-float b --require sqnr>=20 --require agreement>=0.95 "
         "--task detection --boxes b1,b2 --scores s "

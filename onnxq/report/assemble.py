@@ -81,6 +81,7 @@ def assemble(
         model=quantized,
         plan=plan,
         source=label(run.source),
+        data=_data(run.samples),
         size_before=_size(run.source, run.original),
         size_after=_weight_size(quantized),
         latency=proof.latency,
@@ -95,6 +96,13 @@ def assemble(
         versions=versions(),
         seed=run.config.seed,
     )
+
+
+def _data(samples: CalibrationData) -> str:
+    if samples.source is None:
+        return ""
+    used = len(samples.calibration) + len(samples.held_out)
+    return f"{used} of {len(samples.source)} samples; {samples.source.describe()}"
 
 
 def _unmatched(run: Run, context: PlanContext) -> list[str]:

@@ -31,6 +31,7 @@ def json_report(result: Result) -> str:
         "seed": result.seed,
         "model": {
             "source": result.source,
+            "data": result.data,
             "path": None if result.path is None else str(result.path),
             "size_before": result.size_before,
             "size_after": result.size_after,

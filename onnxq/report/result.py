@@ -185,6 +185,7 @@ class Result:
         model: The model as it was written.
         path: Where it was written; None = nowhere.
         source: Name of the float model, for people.
+        data: What it was calibrated and judged on, for people; "" = no data.
         size_before: Bytes of the float model, external data included.
         size_after: Bytes of the quantized model, external data included.
         latency: Times of both; None = not measured.
@@ -206,6 +207,7 @@ class Result:
     plan: QuantPlan
     path: Path | None = None
     source: str = "model"
+    data: str = ""
     size_before: int = 0
     size_after: int = 0
     latency: Latency | None = None

@@ -51,8 +51,9 @@ class FloatGroup(NamedTuple):
 
 
 def facts(result: Result) -> list[Fact]:
-    """Returns size, latency, task, fidelity and integer share, one or more lines each."""
+    """Returns data, size, latency, task, fidelity and integer share, a line or more each."""
     return [
+        *_data(result.data),
         _size(result),
         _latency(result.latency),
         *_task(result.fidelity),
@@ -105,6 +106,12 @@ def db_text(ratio: float) -> str:
 
 def _three_digits(number: float) -> str:
     return f"{number:.{max(0, 2 - int(math.log10(max(number, 1)) + 1e-9))}f}"
+
+
+def _data(told: str) -> Iterator[Fact]:
+    if told:
+        count, _, source = told.partition("; ")
+        yield Fact("data", count, source)
 
 
 def _size(result: Result) -> Fact:

@@ -28,6 +28,12 @@ class Source:
 
     skipped: tuple[tuple[str, str], ...] = ()
 
+    def __len__(self) -> int:
+        return 9
+
+    def describe(self) -> str:
+        return "a folder"
+
 
 DATA: Any = CalibrationData(Source(), (0, 1, 2), (3,))  # type: ignore[arg-type]
 LAYERS = (HeavyLayer("node_c", "Conv", 300, integer=True), HeavyLayer("d", "Conv", 100, False))
@@ -54,6 +60,11 @@ def assembled(
     plan = QuantPlan() if plan is None else plan
     proof = Proof(Fidelity({"y": 30.0}, samples=4), None, heavy)
     return assemble(run, hand_context(original), plan, network(), proof)
+
+
+def test_the_data_are_named_with_what_was_used_of_them() -> None:
+    assert assembled().data == "4 of 9 samples; a folder"
+    assert assembled(CalibrationData(None)).data == ""
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_ratios_are_in_decibels(ratio: float, text: str) -> None:
     assert db_text(ratio) == text
 
 
+def test_the_data_are_told_where_there_are_any() -> None:
+    assert facts_on("data", data="64 of 96 samples; images") == [
+        Fact("data", "64 of 96 samples", "images")
+    ]
+    assert facts_on("data", data="") == []
+
+
 def test_size_says_how_much_smaller() -> None:
     assert facts_on("size") == [Fact("size", "2.71 MB → 840 kB", "3.23× smaller", "good")]
 
