@@ -16,7 +16,9 @@ import onnx
 import onnx_ir as ir
 
 from onnxq.config import Config
-from onnxq.errors import ModelError
+from onnxq.data.guess import guess_preprocess
+from onnxq.data.model_inputs import input_specs
+from onnxq.errors import ModelError, OnnxqError
 from onnxq.graph.external import external_tensors, mapped_files
 from onnxq.graph.inventory import all_nodes, all_tensors, quantized_nodes, unknown_domains
 from onnxq.graph.io import load
@@ -34,9 +36,11 @@ from onnxq.plan.target import load_target
 from onnxq.report.assemble import label
 from onnxq.report.inspect_result import Body, Forecast, Inspection, Quantized, Signature, Storage
 from onnxq.report.result import FloatNode
+from onnxq.report.verify import recognized_task
 from onnxq.runtime.probe import check_shapes, parse_shapes, probe_feed
 from onnxq.runtime.shapes import observed_shapes
 from onnxq.stages import make_runnable, plan_context, rewritten
+from onnxq.tasks.base import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,6 +77,11 @@ def inspect(source: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:
         repair(runnable)
     feed, note = _fed(runnable, wanted)
     found = _measured(found, runnable, feed, note)
+    found = replace(
+        found,
+        task=_task(runnable, feed) if feed is not None and found.fed else "",
+        preprocessing=_preprocessing(model),
+    )
     if found.quantized is not None:
         return replace(found, refusal="it is quantized already")
     try:
@@ -200,6 +209,22 @@ def _measured(found: Inspection, model: ir.Model, feed: Feed | None, note: str) 
         fed=fed if not note else {},
         notes=(note,) if note else (),
     )
+
+
+def _task(model: ir.Model, feed: Feed) -> str:
+    return recognized_task(model, [feed], Overrides()).description
+
+
+def _preprocessing(model: ir.Model) -> str:
+    """Returns how images become the input, "" where the model does not tell or takes none."""
+    try:
+        guess = guess_preprocess(model)
+        if guess is None:
+            return ""
+        (spec,) = input_specs(model)
+        return f"{guess.preprocess.for_input(spec).describe()} ({guess.reason})"
+    except OnnxqError:
+        return ""
 
 
 def _form(dtype: str, shape: Iterable[int]) -> str:

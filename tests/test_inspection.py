@@ -60,6 +60,21 @@ def test_costs_are_for_one_sample() -> None:
     assert found.activations.bytes == 4 * 2 * 32 * 30 * 30
 
 
+def test_task_and_preprocessing_are_told_where_the_model_shows_them() -> None:
+    source = build(
+        """f (float[N,3,16,16] x, float[10,3,16,16] w) => (float[N,10] y) {
+            c = Conv(x, w)
+            f = Flatten(c)
+            y = Softmax(f) }""",
+        w=rng_weight(10, 3, 16, 16),
+    )
+    found = inspect(source)
+    assert found.task.startswith("classification")
+    assert found.preprocessing == ""
+    source.metadata_props.update({"names": "{}", "stride": "32", "task": "classify"})
+    assert "Ultralytics" in inspect(source).preprocessing
+
+
 def test_a_shape_fills_open_dimensions() -> None:
     assert inspect(conv(), shapes=["x=2x16x32x32"]).macs == 2 * MACS
 

@@ -8,8 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onnxq.report.summary import percent_text
-from onnxq.report.units import bytes_text
+from onnxq.report.units import bytes_text, percent_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,7 +12,8 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
-from onnxq.report.summary import count_text, facts, float_groups, percent_text
+from onnxq.report.summary import facts, float_groups
+from onnxq.report.units import count_text, percent_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

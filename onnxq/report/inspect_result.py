@@ -136,6 +136,8 @@ class Inspection:
             values a runtime does not keep.
         fed: Input name → dtype and shape for which all numbers hold; empty = from shapes in the
             file.
+        task: What its outputs are, as its answer to that input shows; empty = it was not run.
+        preprocessing: How images become its input, if it tells; empty = it does not.
         quantized: Set where the model is quantized already.
         forecast: What optimizing would do; None = it would not, or not without ``refusal``.
         refusal: Why optimizing would refuse the model; empty = it would not.
@@ -160,6 +162,8 @@ class Inspection:
     uncounted: Mapping[str, int]
     activations: LivePeak | None
     fed: Mapping[str, str] = field(default_factory=dict)
+    task: str = ""
+    preprocessing: str = ""
     quantized: Quantized | None = None
     forecast: Forecast | None = None
     refusal: str = ""

@@ -8,8 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onnxq.report.summary import count_text, float_groups, percent_text
-from onnxq.report.units import bytes_text
+from onnxq.report.summary import float_groups
+from onnxq.report.units import bytes_text, count_text, percent_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +26,13 @@ _METADATA_SHOWN = 8
 _LONGEST = 100
 _BODIES_SHOWN = 8
 _GROUPS_SHOWN = 15
+_IMAGE_RANK = 4
 
 
 def inspect_text(found: Inspection) -> RenderableType:
     """Returns facts, layers, and what would be quantized or why not."""
-    parts: list[RenderableType] = [_facts([*_file(found), *_contents(found), *_cost(found)])]
+    rows = (*_file(found), *_use(found), *_contents(found), *_cost(found))
+    parts: list[RenderableType] = [_facts(rows)]
     if found.layers:
         parts += [Text(), Text("multiply-accumulates", "bold"), _layers(found)]
     parts += [Text(), Text("quantization", "bold"), *_quantization(found)]
@@ -52,6 +54,15 @@ def _file(found: Inspection) -> Iterator[Row]:
         yield "metadata", f"{key}: {_short(value)}"
     for kind, values in (("input", found.inputs), ("output", found.outputs)):
         yield from ((kind, _signature(value)) for value in values)
+
+
+def _use(found: Inspection) -> Iterator[Row]:
+    if found.task:
+        yield "task", found.task
+    if found.preprocessing:
+        yield "preprocess", found.preprocessing
+    elif any(value.shape is not None and len(value.shape) == _IMAGE_RANK for value in found.inputs):
+        yield "preprocess", "not told by the model; images need --preprocess"
 
 
 def _contents(found: Inspection) -> Iterator[Row]:

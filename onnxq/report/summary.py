@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.report.result import ENOUGH_SAMPLES
+from onnxq.report.units import bytes_text, percent_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, FloatNode, Latency, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
 
-__all__ = ["Fact", "FloatGroup", "count_text", "db_text", "facts", "float_groups", "percent_text"]
+__all__ = ["Fact", "FloatGroup", "db_text", "facts", "float_groups"]
 
 _OUTPUTS_SHOWN = 4
 _OPS_SHOWN = 4
@@ -79,22 +80,6 @@ def float_groups(nodes: Iterable[FloatNode]) -> list[FloatGroup]:
     return heavy + [FloatGroup(_operators(ops), 0, why) for why, ops in by_reason.items()]
 
 
-def count_text(number: float) -> str:
-    """Returns ``number`` with three digits and a decimal prefix: ``12.3 M``."""
-    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor * 0.9995:
-            return f"{_three_digits(number / factor)}{prefix}"
-    return f"{number:.0f}"
-
-
-def percent_text(share: float) -> str:
-    """Returns a share in [0, 1] as ``97.3 %``; only what is complete reads ``100 %``."""
-    percent = share * 100
-    if percent in (0, 100):
-        return f"{percent:.0f} %"
-    return f"{min(max(percent, 0.1), 99.9):.1f} %"
-
-
 def db_text(ratio: float) -> str:
     """Returns a ratio in dB as ``31.2 dB``; what is no finite number is said in words."""
     if math.isnan(ratio):
@@ -102,10 +87,6 @@ def db_text(ratio: float) -> str:
     if math.isinf(ratio):
         return "identical" if ratio > 0 else "no signal"
     return f"{ratio:.1f} dB"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.{max(0, 2 - int(math.log10(max(number, 1)) + 1e-9))}f}"
 
 
 def _data(told: str) -> Iterator[Fact]:
@@ -116,17 +97,12 @@ def _data(told: str) -> Iterator[Fact]:
 
 def _size(result: Result) -> Fact:
     before, after = result.size_before, result.size_after
-    value = f"{_bytes(before)} → {_bytes(after)}"
+    value = f"{bytes_text(before)} → {bytes_text(after)}"
     if not before or not after:
         return Fact("size", value)
     if after > before:
         return Fact("size", value, f"{after / before:.2f}× as large", "bad")
     return Fact("size", value, f"{before / after:.2f}× smaller", "good")
-
-
-def _bytes(number: int) -> str:
-    text = count_text(number)
-    return f"{text}B" if " " in text else f"{text} B"
 
 
 def _latency(latency: Latency | None) -> Fact:

@@ -8,7 +8,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onnxq.report.summary import count_text, facts, float_groups
+from onnxq.report.summary import facts, float_groups
+from onnxq.report.units import count_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

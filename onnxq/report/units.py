@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from onnxq.report.summary import count_text
+import math
 
-__all__ = ["bytes_text"]
+__all__ = ["bytes_text", "count_text", "percent_text"]
 
 
 def bytes_text(number: int) -> str:
     """Returns a number of bytes with three digits and a decimal prefix: ``12.3 MB``."""
     text = count_text(number)
     return f"{text}B" if " " in text else f"{text} B"
+
+
+def count_text(number: float) -> str:
+    """Returns ``number`` with three digits and a decimal prefix: ``12.3 M``."""
+    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor * 0.9995:
+            return f"{_three_digits(number / factor)}{prefix}"
+    return f"{number:.0f}"
+
+
+def percent_text(share: float) -> str:
+    """Returns a share in [0, 1] as ``97.3 %``; only what is complete reads ``100 %``."""
+    percent = share * 100
+    if percent in (0, 100):
+        return f"{percent:.0f} %"
+    return f"{min(max(percent, 0.1), 99.9):.1f} %"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.{max(0, 2 - int(math.log10(max(number, 1)) + 1e-9))}f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from onnxq.report.inspect_result import Body
+from onnxq.report.inspect_result import Body, Signature
 from onnxq.report.inspect_text import inspect_text
 from onnxq.report.result import FloatNode
 from tests.report.inspect_samples import QUANTIZED, sample_inspection
@@ -38,6 +38,8 @@ def shown(found: Inspection) -> str:
         "body of Loop 'loop': 7 nodes",
         "abc:Frob: defined by neither ONNX nor onnxruntime",
         "650 k, 2.60 MB",
+        "detection: boxes",
+        "letterbox (told by the model)",
         "FLOAT: 650 k in 2 arrays, 2.60 MB",
         "INT64: 4 in 1 array, 32 B",
         "1.00 MB in weights.bin",
@@ -54,6 +56,13 @@ def shown(found: Inspection) -> str:
 )
 def test_it_shows(part: str) -> None:
     assert part in shown(sample_inspection())
+
+
+def test_only_images_need_a_preprocessing() -> None:
+    hint = "images need --preprocess"
+    image = (Signature("x", "FLOAT", (1, 3, 8, 8)),)
+    assert hint in shown(sample_inspection(preprocessing="", inputs=image))
+    assert hint not in shown(sample_inspection(preprocessing=""))
 
 
 def test_layers_add_up() -> None:

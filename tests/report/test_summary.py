@@ -10,11 +10,9 @@ from onnxq.report.result import Fidelity, FloatNode, Latency
 from onnxq.report.summary import (
     Fact,
     FloatGroup,
-    count_text,
     db_text,
     facts,
     float_groups,
-    percent_text,
 )
 from onnxq.tasks.base import Agreement, BoxFidelity
 from tests.report.samples import sample_result
@@ -22,30 +20,6 @@ from tests.report.samples import sample_result
 
 def facts_on(label: str, **changes: object) -> list[Fact]:
     return [fact for fact in facts(sample_result(**changes)) if fact.label == label]
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1.00 k"),
-        (12_345, "12.3 k"),
-        (999_999, "1.00 M"),
-        (123_456_789, "123 M"),
-        (4_100_000_000, "4.10 G"),
-    ],
-)
-def test_counts_have_three_digits(number: int, text: str) -> None:
-    assert count_text(number) == text
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(0, "0 %"), (1, "100 %"), (0.9731, "97.3 %"), (0.99999, "99.9 %"), (0.00001, "0.1 %")],
-)
-def test_only_what_is_complete_reads_hundred_percent(share: float, text: str) -> None:
-    assert percent_text(share) == text
 
 
 @pytest.mark.parametrize(
