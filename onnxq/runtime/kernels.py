@@ -16,7 +16,7 @@ from onnxq.runtime.kernel_times import KERNEL_SUFFIX, kernels_of, profiled
 from onnxq.runtime.session import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from onnxq.runtime.session import Feed, ModelLike
 
@@ -43,6 +43,7 @@ _FLOAT: Mapping[str, int] = {
     "ConvTranspose": 1,
 }
 _BLOCKED = "_nchwc"
+_REPLACED = "_token_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class NodeWork:
     """The multiply-accumulates of one node of the optimized graph.
 
     Attributes:
-        name: The node; fusions keep the name of one of their nodes.
+        name: The node, as the model calls it; fusions keep the name of one of their nodes.
         op: Kernel that ran.
         integer: Whether it is an integer kernel.
         macs: Multiply-accumulates of one run.
@@ -105,7 +106,7 @@ def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
         trace = Trace(Path(folder))
         events = kernels_of(profiled(model, feeds, trace))
         weights = _weight_shapes(trace.graph)
-    work, given = [], _convolutions(model)
+    work, given, names = [], _convolutions(model), _names(model)
     for event in events:
         op = event["args"]["op_name"]
         if op not in _INTEGER and op not in _FLOAT:
@@ -116,7 +117,7 @@ def integer_share(model: ModelLike, feeds: Feed) -> IntegerShare:
         if own is not None:
             padded = math.prod(weights.get(name) or own.weight)
             name, count = own.name, count * math.prod(own.weight) // padded
-        work.append(NodeWork(name, op, op in _INTEGER, count))
+        work.append(NodeWork(_own_name(name, names), op, op in _INTEGER, count))
     return IntegerShare(tuple(work))
 
 
@@ -138,6 +139,16 @@ def _convolutions(model: ModelLike) -> dict[str, _Given]:
             dims = [dim for dim in shape if isinstance(dim, int)]
             found[str(node.outputs[0].name)] = _Given(str(node.name), dims)
     return found
+
+
+def _names(model: ModelLike) -> set[str]:
+    return {str(node.name) for node in model.graph} if isinstance(model, ir.Model) else set()
+
+
+def _own_name(name: str, names: Collection[str]) -> str:
+    """Returns the name that people know: where onnxruntime replaces a node, it appends a number."""
+    own, _, number = name.rpartition(_REPLACED)
+    return own if own in names and number.isdecimal() and name not in names else name
 
 
 def _weight_shapes(path: Path) -> dict[str, list[int]]:

@@ -50,6 +50,17 @@ def test_an_integer_convolution_is_seen_as_one() -> None:
     assert found.integer_macs == 8 * 8 * 8 * 4 * 9
 
 
+def test_a_kernel_is_called_as_the_model_calls_its_node() -> None:
+    model = ir.from_onnx_text(QDQ)
+    for node in model.graph:
+        node.name = f"the_{node.outputs[0].name}"
+
+    found = integer_share(model, FEEDS)
+
+    # onnxruntime names the QLinearConv that it puts there the_c_token_N
+    assert [node.name for node in found.nodes] == ["the_c"]
+
+
 def test_a_convolution_without_q_behind_it_is_float() -> None:
     text = QDQ.replace("cq = QuantizeLinear (c, s, z)", "y = Neg (c)").replace(
         "y = DequantizeLinear (cq, s, z)", ""
