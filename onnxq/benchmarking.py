@@ -91,14 +91,24 @@ class BenchOptions:
         return cls(**options)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.seconds) and self.seconds > 0):
+        if not (_is_number(self.seconds) and self.seconds > 0):
             raise ConfigError(f"--seconds {self.seconds} is not allowed; give a number above 0")
-        if self.batch is not None and self.batch < 1:
+        if self.batch is not None and not _is_whole(self.batch, 1):
             raise ConfigError(f"--batch {self.batch} is not allowed; give 1 or more")
+        if not _is_whole(self.seed, 0):
+            raise ConfigError(f"--seed {self.seed} is not allowed; give 0 or more")
         if self.data is None and self.preprocess is not None:
             raise ConfigError("--preprocess is for images, of which there are none; give --data")
         if self.data is not None and self.shapes:
             raise ConfigError("--shape is for random inputs; leave it out, or leave out --data")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and value >= least
 
 
 def bench(paths: Sequence[str | os.PathLike[str]], options: BenchOptions) -> Bench:

@@ -11,6 +11,8 @@ from rich.text import Text
 from onnxq.report.units import bytes_text, percent_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from onnxq.report.bench_result import Bench, ModelBench
@@ -106,7 +108,7 @@ def _how(bench: Bench) -> list[str]:
     runtime = f"onnxruntime {bench.versions.get('onnxruntime', '?')}"
     lines = [
         f"{rounds}, {clock}, {threads}, {bench.provider}, {runtime}",
-        f"fed with {bench.data}: {_inputs(bench.models[0])}",
+        f"fed with {bench.data}: {_fed(bench.models)}",
     ]
     if any(model.operators for model in bench.models):
         lines.append("time by operator: wall time with the profiler on, which costs time itself")
@@ -118,6 +120,13 @@ def _how(bench: Bench) -> list[str]:
             "in a process of its own"
         )
     return lines
+
+
+def _fed(models: Sequence[ModelBench]) -> str:
+    """What the models were fed; by model where that differs, as between sizes of one network."""
+    if all(model.inputs == models[0].inputs for model in models):
+        return _inputs(models[0])
+    return "; ".join(f"{model.name}: {_inputs(model)}" for model in models)
 
 
 def _inputs(model: ModelBench) -> str:

@@ -28,6 +28,9 @@ def parse_shapes(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
     Raises:
         ConfigError: A word is not of that form, or an input is named twice.
     """
+    if isinstance(words, str):
+        # One text is an iterable of letters, and what Python's users write for one input.
+        words = [words]
     shapes: dict[str, tuple[int, ...]] = {}
     for word in words:
         name, _, text = word.rpartition("=")
@@ -52,7 +55,7 @@ def check_shapes(models: Iterable[ir.Model], shapes: Shapes) -> None:
     for name in shapes:
         if name not in known:
             raise ConfigError(
-                f"--shape {name}: there is no input of that name; there are {', '.join(known)}"
+                f"--shape {name}: there is no input '{name}'; choose one of {', '.join(known)}"
             )
 
 

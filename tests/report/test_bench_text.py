@@ -69,6 +69,12 @@ def test_it_shows_every_model_and_how_they_compare() -> None:
         assert part in text
 
 
+def test_inputs_that_differ_are_told_by_model() -> None:
+    text = shown(sample_bench(FASTER, inputs={"y": "float32[1,9]"}))
+
+    assert "seed 0: net.onnx: x float32[1,3]; net.int8.onnx: y float32[1,9]" in text
+
+
 def test_noise_is_not_called_a_difference() -> None:
     text = shown(sample_bench(Ratio(1.05, 0.98, 1.1)))
 

@@ -30,13 +30,17 @@ def test_what_is_no_shape_is_refused(word: str) -> None:
         parse_shapes([word])
 
 
+def test_one_text_is_one_shape() -> None:
+    assert parse_shapes("x=2x3") == {"x": (2, 3)}
+
+
 def test_a_shape_given_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="twice"):
         parse_shapes(["x=1", "x=2"])
 
 
 def test_a_shape_for_no_input_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no input of that name; there are x, m"):
+    with pytest.raises(ConfigError, match="there is no input 'z'; choose one of x, m"):
         check_shapes([model(OPEN)], {"z": (1,)})
 
 
