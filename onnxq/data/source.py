@@ -100,7 +100,7 @@ def _open_object(data: object, inputs: Sequence[InputSpec], name: str = "") -> D
         return FeedSource(list(data), inputs)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes):
         return FeedSource(data.__iter__, inputs)
-    raise DataError(f"cannot take data from a {type(data).__name__}; {KINDS}")
+    raise DataError(f"cannot take data from type {type(data).__name__}; {KINDS}")
 
 
 def _open_callable(
@@ -113,7 +113,7 @@ def _open_callable(
     if isinstance(first, np.ndarray | Mapping | Sequence) and not isinstance(first, str | bytes):
         return _open_object(first, inputs, name)
     if not isinstance(first, Iterable) or isinstance(first, str | bytes):
-        raise DataError(f"{what} returned a {type(first).__name__}; return an iterable of feeds")
+        raise DataError(f"{what} returned type {type(first).__name__}; return an iterable of feeds")
     return FeedSource(function, inputs, name)  # type: ignore[arg-type]
 
 

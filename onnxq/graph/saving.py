@@ -250,7 +250,8 @@ def _refuse_mapped(
     taken = mapped_files(model) | {Path(os.path.realpath(path)) for path in protect}
     if target in taken:
         raise OutputError(
-            f"{target}: belongs to the model that is being read; name another file with -o"
+            f"{target}: belongs to the model or the data that is being read;"
+            " name another file with -o"
         )
 
 

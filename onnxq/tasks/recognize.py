@@ -85,7 +85,9 @@ def check_outputs(model: ir.Model, overrides: Overrides) -> None:
     for option, given in (("--boxes", overrides.boxes), ("--scores", overrides.scores)):
         for name in given:
             if name not in names:
-                raise ConfigError(f"{option} '{name}' is no output; choose of {', '.join(names)}")
+                raise ConfigError(
+                    f"{option} '{name}' is no output; choose one of {', '.join(names)}"
+                )
 
 
 def _seen(model: ir.Model, probes: Sequence[Outputs], overrides: Overrides) -> list[Seen]:

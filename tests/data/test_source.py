@@ -337,12 +337,12 @@ def test_nan_in_a_file_names_file_and_sample(tmp_path: Path, bad: float) -> None
 
 @pytest.mark.parametrize("data", [3, None, b"bytes"], ids=["number", "none", "bytes"])
 def test_other_objects_are_refused(data: object) -> None:
-    assert refusal(data, [X]) == f"cannot take data from a {type(data).__name__}; {KINDS}"
+    assert refusal(data, [X]) == f"cannot take data from type {type(data).__name__}; {KINDS}"
 
 
 def test_a_callable_that_returns_no_iterable_is_refused() -> None:
     assert refusal(lambda: 3, [X]) == (
-        "the data callable returned a int; return an iterable of feeds"
+        "the data callable returned type int; return an iterable of feeds"
     )
 
 

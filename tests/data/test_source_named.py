@@ -84,8 +84,8 @@ def test_a_named_callable_may_return_whole_arrays(code: str) -> None:
     ("name", "message"),
     [
         ("none", " yields no samples; give at least one"),
-        ("nothing", " returned a NoneType; return an iterable of feeds"),
-        ("text", " returned a str; return an iterable of feeds"),
+        ("nothing", " returned type NoneType; return an iterable of feeds"),
+        ("text", " returned type str; return an iterable of feeds"),
         ("fail", " failed at calib_feeds.py:26 with ValueError: no camera; mend it"),
     ],
 )

@@ -134,5 +134,5 @@ def test_the_task_is_named_with_what_was_recognized() -> None:
 
 
 def test_outputs_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'z' is no output; choose of y"):
+    with pytest.raises(ConfigError, match="'z' is no output; choose one of y"):
         recognized_task(scaled(1), [], Overrides(boxes=("z",)))

@@ -363,7 +363,7 @@ def test_generic_can_be_asked_for() -> None:
         (Overrides("detection"), "--task detection does not fit: no output of y"),
         (Overrides(boxes=("y",)), "name outputs with --boxes and --scores"),
         (Overrides("classification"), "--task classification does not fit"),
-        (Overrides(scores=("z",)), "--scores 'z' is no output; choose of y"),
+        (Overrides(scores=("z",)), "--scores 'z' is no output; choose one of y"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(overrides: Overrides, message: str) -> None:
