@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -79,8 +78,3 @@ def reaches(nodes: Iterable[ir.Node], wanted: Mapping[str, bool]) -> set[str]:
         if wanted.get(name) or any(str(user.name) in found for user in behind):
             found.add(name)
     return found
-
-
-def size_of(shape: Iterable[int]) -> int:
-    """Returns the number of elements of ``shape``."""
-    return math.prod(shape)

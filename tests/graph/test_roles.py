@@ -100,8 +100,3 @@ def test_reaching_follows_all_paths_and_counts_the_goals() -> None:
         "node_a", "node_b", "node_c",
     }  # fmt: skip
     assert roles.reaches(graph, {}) == set()
-
-
-def test_size_is_the_product() -> None:
-    assert roles.size_of((2, 3, 4)) == 24
-    assert roles.size_of(()) == 1
