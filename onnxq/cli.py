@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.commands import BENCH_EXAMPLES, bench, inspect
+from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
 from onnxq.terminal import console
@@ -233,6 +233,7 @@ def passes() -> None:
 
 
 app.command(epilog=BENCH_EXAMPLES)(bench)
+app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command()(inspect)
 
 

@@ -1,4 +1,4 @@
-"""The commands that look at models and write none: ``bench`` and ``inspect``."""
+"""The commands that look at models and write none: ``bench``, ``compare`` and ``inspect``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["BENCH_EXAMPLES", "bench", "inspect"]
+__all__ = ["BENCH_EXAMPLES", "COMPARE_EXAMPLES", "bench", "compare", "inspect"]
 
 BENCH_EXAMPLES = """Examples:
 
@@ -23,9 +23,21 @@ BENCH_EXAMPLES = """Examples:
   onnxq bench net.onnx net.int8.onnx --batch 8 --threads 4 --profile
   onnxq bench net.onnx --shape input=1x3x640x640 --json bench.json"""
 
+COMPARE_EXAMPLES = """Examples:
+
+\b
+  onnxq compare net.onnx net.int8.onnx --data calibration.npz
+  onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --json layers.json"""
+
 Models = Annotated[
     list[str],
     typer.Argument(metavar="A.onnx [B.onnx …]", show_default=False, help="The ONNX models."),
+]
+First = Annotated[
+    str, typer.Argument(metavar="A.onnx", show_default=False, help="The float model.")
+]
+Second = Annotated[
+    str, typer.Argument(metavar="B.onnx", show_default=False, help="A model made from it.")
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
@@ -43,6 +55,14 @@ Data = Annotated[
         metavar="PATH", help="Samples to feed, as for 'optimize'. Without it: random inputs."
     ),
 ]
+Fed = Annotated[
+    str,
+    typer.Option("--data", metavar="PATH", help="Samples to feed, as for 'optimize'."),
+]
+Samples = Annotated[
+    int,
+    typer.Option(metavar="N", help="Samples to draw, of which a quarter is fed; 0 = all."),
+]
 Preprocess = Annotated[
     str | None, typer.Option(metavar="NAME|FILE.toml", help="How images become inputs.")
 ]
@@ -56,6 +76,7 @@ Shape = Annotated[
 Profile = Annotated[bool, typer.Option("--profile", help="Show the time by operator.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
+DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
 
 
 def bench(
@@ -91,6 +112,28 @@ def bench(
     )
     result = run(models, options)
     _deliver(bench_text(result), json, bench_json(result))
+
+
+def compare(
+    first: First,
+    second: Second,
+    data: Fed,
+    preprocess: Preprocess = None,
+    samples: Samples = 64,
+    json: Json = None,
+    seed: DrawSeed = 0,
+    threads: Threads = 1,
+) -> None:
+    """Shows where B departs from A: at the outputs, layer by layer, and which layer is to blame."""
+    _check_json(json, [first, second])
+    from onnxq.comparing import compare as run
+    from onnxq.config import Config
+    from onnxq.report.compare_json import compare_json
+    from onnxq.report.compare_text import compare_text
+
+    config = Config(preprocess=preprocess, samples=samples, seed=seed, threads=threads)
+    compared = run(first, second, data, config)
+    _deliver(compare_text(compared), json, compare_json(compared))
 
 
 def inspect(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, Result
     from onnxq.tasks.base import BoxFidelity
 
-__all__ = ["SCHEMA", "json_report"]
+__all__ = ["SCHEMA", "decibels", "fidelity_json", "json_report"]
 
 SCHEMA = 1
 _ENDLESS = 999.0
@@ -36,7 +36,7 @@ def json_report(result: Result) -> str:
             "size_before": result.size_before,
             "size_after": result.size_after,
         },
-        "fidelity": _fidelity(result.fidelity),
+        "fidelity": fidelity_json(result.fidelity),
         "integer_share": result.integer_share,
         "heavy_layers": [asdict(layer) for layer in result.heavy],
         "stayed_float": [asdict(node) for node in result.stayed_float],
@@ -54,9 +54,10 @@ def json_report(result: Result) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
+def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
+    """Returns the part of a report that tells how close outputs are."""
     return {
-        "sqnr_db": {name: _decibels(ratio) for name, ratio in fidelity.sqnr.items()},
+        "sqnr_db": {name: decibels(ratio) for name, ratio in fidelity.sqnr.items()},
         "agreement": None if fidelity.agreement is None else asdict(fidelity.agreement),
         "held_out_samples": fidelity.samples,
         "task": fidelity.task,
@@ -70,7 +71,8 @@ def _boxes(boxes: BoxFidelity) -> dict[str, Any]:
     return asdict(boxes) | shares
 
 
-def _decibels(ratio: float) -> float | None:
+def decibels(ratio: float) -> float | None:
+    """Returns a ratio in dB as JSON can hold it."""
     return None if math.isnan(ratio) else min(max(ratio, -_ENDLESS), _ENDLESS)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, FloatNode, Latency, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
 
-__all__ = ["Fact", "FloatGroup", "db_text", "facts", "float_groups"]
+__all__ = ["Fact", "FloatGroup", "db_text", "facts", "fidelity_facts", "float_groups"]
 
 _OUTPUTS_SHOWN = 4
 _OPS_SHOWN = 4
@@ -57,12 +57,19 @@ def facts(result: Result) -> list[Fact]:
         *_data(result.data),
         _size(result),
         _latency(result.latency),
-        *_task(result.fidelity),
-        *_fidelity(result.fidelity),
-        *_agreement(result.fidelity),
-        *_boxes(result.fidelity.boxes),
-        *_few(result.fidelity),
+        *fidelity_facts(result.fidelity),
         _integer(result),
+    ]
+
+
+def fidelity_facts(fidelity: Fidelity) -> list[Fact]:
+    """Returns task and fidelity, a line or more each."""
+    return [
+        *_task(fidelity),
+        *_fidelity(fidelity),
+        *_agreement(fidelity),
+        *_boxes(fidelity.boxes),
+        *_few(fidelity),
     ]
 
 

@@ -1,0 +1,67 @@
+"""The command: what it prints and writes, and how it fails."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from onnxq import cli
+from onnxq.graph.io import save
+from tests.support import model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    text = """f (float[1, 3] x) => (float[1, 3] y) {
+        c = Constant <value = float {2}> ()
+        y = Mul (x, c)
+    }"""
+    save(model(text), tmp_path / "a.onnx")
+    save(model(text.replace("2", "3")), tmp_path / "b.onnx")
+    np.savez(tmp_path / "d.npz", x=np.ones((8, 3), np.float32))
+    return tmp_path
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    files = [str(folder / name) for name in ("a.onnx", "b.onnx", "d.npz")]
+    return ["compare", files[0], files[1], "--data", files[2], *more]
+
+
+def test_a_table_is_printed_and_json_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words(folder, "--json", str(folder / "r.json"))) == 0
+
+    assert "adds most of the error" in capsys.readouterr().out.replace("\n", " ")
+    assert json.loads((folder / "r.json").read_text("utf-8"))["layers"][0]["value"] == "y"
+
+
+def test_a_missing_model_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "b.onnx").unlink()
+
+    assert cli.main(words(folder)) == 2
+
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_data_is_required(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words(folder)[:3]) == 2
+
+    assert "--data" in capsys.readouterr().err
+
+
+def test_the_report_may_not_be_written_over_a_model(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "a.onnx").read_bytes()
+
+    assert cli.main(words(folder, "--json", str(folder / "a.onnx"))) == 2
+
+    assert (folder / "a.onnx").read_bytes() == before
+    assert capsys.readouterr().err.startswith("error: ")
