@@ -2,7 +2,8 @@
 
 Outputs are compared with onnxruntime's optimizations off. Two arrays agree if they have the same
 shape and dtype, are finite at the same places, and differ by at most 1e-5 of the reference's
-largest magnitude; integers and booleans must be equal.
+largest magnitude; integers and booleans must be equal. A half precision output of the model, which
+is rounded last, may fall to the neighbouring number instead: 2**-10 (bfloat16: 2**-7) of it.
 
 Nodes that choose among numbers (TopK, NonMaxSuppression, ArgMax …) turn a rounding difference into
 another choice. Behind such a node, outputs may differ if what goes into it agrees and the nodes
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Reference", "difference", "find_violation", "structural_fault"]
 
 TOLERANCE = 1e-5
+# One step between neighbouring numbers, relative to a number.
+_STEPS = {ir.DataType.FLOAT16: 2.0**-10, ir.DataType.BFLOAT16: 2.0**-7}
 
 _CHOOSERS = frozenset(
     ("TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "NonZero", "Unique", "Greater", "Less",
@@ -44,8 +47,10 @@ class Reference(NamedTuple):
     outputs: tuple[Arrays, ...]
 
 
-def difference(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> str | None:
-    """Says in what two arrays disagree; None if they agree."""
+def difference(
+    expected: npt.NDArray[Any], actual: npt.NDArray[Any], tolerance: float = TOLERANCE
+) -> str | None:
+    """Says in what two arrays disagree by more than ``tolerance``; None if they agree."""
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         was, now = (f"{a.dtype}{list(a.shape)}" for a in (expected, actual))
         return f"{now} instead of {was}"
@@ -59,7 +64,7 @@ def difference(expected: npt.NDArray[Any], actual: npt.NDArray[Any]) -> str | No
         return None
     a, b = expected[finite].astype(np.float64), actual[finite].astype(np.float64)
     error, size = float(np.abs(a - b).max()), float(np.abs(a).max())
-    if error <= TOLERANCE * size:
+    if error <= tolerance * size:
         return None
     return f"largest error {error:.3g}, where the largest magnitude is {size:.3g}"
 
@@ -131,8 +136,9 @@ def find_violation(
         The first value in topological order, of those present before and after, that differs, and
         by how much.
     """
+    allowed = _tolerances(reference.model)
     for feeds, expected, actual in zip(probes, reference.outputs, outputs, strict=True):
-        wrong = dict(_differences(expected, actual))
+        wrong = dict(_differences(expected, actual, allowed))
         if not wrong:
             continue
         names = _common_values(reference.model, after)
@@ -142,16 +148,28 @@ def find_violation(
         wrong = {name: reason for name, reason in wrong.items() if name not in excused}
         if not wrong:
             continue
-        inner = ((n, difference(inner_before[n], inner_after[n])) for n in names)
-        first = next((pair for pair in inner if pair[1] and pair[0] not in excused), None)
+        inner = _differences({n: inner_before[n] for n in names}, inner_after, allowed)
+        first = next((pair for pair in inner if pair[0] not in excused), None)
         name, reason = first or next(iter(wrong.items()))
         return f"value '{name}' differs: {reason}"
     return None
 
 
-def _differences(expected: Arrays, actual: Arrays) -> Iterator[tuple[str, str]]:
+def _tolerances(model: ir.Model) -> dict[str, float]:
+    """Returns output name → tolerance of those outputs that are rounded coarsely."""
+    return {
+        str(value.name): _STEPS[value.dtype]
+        for value in model.graph.outputs
+        if value.dtype is not None and value.dtype in _STEPS
+    }
+
+
+def _differences(
+    expected: Arrays, actual: Arrays, allowed: Mapping[str, float]
+) -> Iterator[tuple[str, str]]:
     for name, array in expected.items():
-        reason = difference(array, actual[name]) if name in actual else "is missing"
+        tolerance = allowed.get(name, TOLERANCE)
+        reason = difference(array, actual[name], tolerance) if name in actual else "is missing"
         if reason is not None:
             yield name, reason
 

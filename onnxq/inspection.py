@@ -39,7 +39,7 @@ from onnxq.report.result import FloatNode
 from onnxq.report.verify import recognized_task
 from onnxq.runtime.probe import check_shapes, parse_shapes, probe_feed
 from onnxq.runtime.shapes import observed_shapes
-from onnxq.stages import make_runnable, plan_context, rewritten
+from onnxq.stages import make_runnable, plan_context, rewritten, runs_widened
 from onnxq.tasks.base import Overrides
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def inspect(source: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:
         repair(runnable)
     feed, note = _fed(runnable, wanted)
     found = _measured(found, runnable, feed, note)
+    if feed is not None and not found.fed and runs_widened(runnable):
+        found = _measured(found, runnable, feed, note)
     found = replace(
         found,
         task=_task(runnable, feed) if feed is not None and found.fed else "",

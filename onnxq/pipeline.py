@@ -23,7 +23,7 @@ from onnxq.manager import PassManager
 from onnxq.passes.lower import lowering_of, lowerings
 from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
-from onnxq.passes.rewrite.normalize import normalize_passes, repair_passes
+from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
@@ -108,7 +108,8 @@ def known_passes() -> list[tuple[str, str, str]]:
     """Returns (name, kind, summary) of every pass, in the order in which they run."""
     config = Config()
     passes: list[tuple[str, Any]] = [
-        *(("rewrite", p) for p in (*repair_passes(), *normalize_passes(), *float_rewrites())),
+        *(("rewrite", p) for p in (*repair_passes(), *precision_passes())),
+        *(("rewrite", p) for p in (*normalize_passes(), *float_rewrites())),
         *(("plan", p) for p in deciding_passes(config, with_data=False)),
         *(("plan", p) for p in deciding_passes(config, with_data=True)),
         *(("plan", p) for p in fitting_passes(config, _lowered)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,14 @@ import onnx_ir as ir
 from onnxq.errors import ModelError
 from onnxq.graph.io import load, quantized_nodes, unknown_domains
 from onnxq.graph.spec import check_float
+from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
 from onnxq.passes.rewrite import float_rewrites
-from onnxq.passes.rewrite.normalize import normalize_passes, repair_passes
+from onnxq.passes.rewrite.normalize import (
+    normalize_passes,
+    precision_passes,
+    repair_passes,
+)
 from onnxq.report.assemble import label
 from onnxq.runtime.session import make_session
 from onnxq.runtime.shapes import observed_shapes
@@ -23,11 +29,14 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.graph.io import ModelSource
-    from onnxq.manager import PassManager
     from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
 
-__all__ = ["make_runnable", "plan_context", "read", "rewritten"]
+__all__ = ["make_runnable", "plan_context", "read", "rewritten", "runs_widened"]
+
+logger = logging.getLogger(__name__)
+
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def read(source: ModelSource) -> ir.Model:
@@ -43,6 +52,9 @@ def read(source: ModelSource) -> ir.Model:
 
 def make_runnable(model: ir.Model, name: str) -> None:
     """Mends in place what any export may have wrong, and tries whether the model runs.
+
+    A half precision model that onnxruntime has no kernels for, as for most of bfloat16, is brought
+    to float32 here already: so it can be run, and what comes of it be compared with it.
 
     Args:
         model: As it was read.
@@ -65,16 +77,40 @@ def make_runnable(model: ir.Model, name: str) -> None:
     try:
         make_session(model, optimize=False)
     except ModelError as error:
-        raise ModelError(f"{name}: {error}") from None
+        if not runs_widened(model):
+            raise ModelError(f"{name}: {error}") from None
+        logger.warning(
+            "%s runs in float32 alone, which the result is compared with: %s", name, error
+        )
+
+
+def runs_widened(model: ir.Model) -> bool:
+    """Brings a half precision model to float32, in place, and says whether it runs then.
+
+    Args:
+        model: Mended, but refused by onnxruntime; one without half precision stays as it is.
+    """
+    try:
+        modified = [rewrite(model).modified for rewrite in precision_passes()]
+        if any(modified):
+            make_session(model, optimize=False)
+    except ModelError:
+        return False
+    return any(modified)
 
 
 def rewritten(original: ir.Model, manager: PassManager, config: Config) -> ir.Model:
     """Returns the model in the form that quantization knows; its function stays.
 
+    The manager holds the rewrites to the model as it is in float32 (see ``precision_passes``).
+
     Raises:
         ModelError: It cannot be brought into that form.
     """
-    model = manager.rewrite(original.clone(), normalize_passes(config.opset))
+    unchecked = PassManager()
+    model = unchecked.rewrite(original.clone(), precision_passes())
+    manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
+    model = manager.rewrite(model, normalize_passes(config.opset))
     model = manager.rewrite(model, selected(float_rewrites(), config), to_fixpoint=True)
     check_float(model)
     return model
@@ -106,7 +142,7 @@ def _refuse_broken_weights(model: ir.Model, name: str) -> None:
     for graph in model.graphs():
         for weight in graph.initializers.values():
             tensor = weight.const_value
-            if tensor is None or tensor.dtype not in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+            if tensor is None or tensor.dtype not in _FLOATS:
                 continue
             if np.isnan(tensor.numpy()).any():
                 raise ModelError(

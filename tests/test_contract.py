@@ -182,3 +182,21 @@ def test_another_number_of_choices_is_not_excused() -> None:
     after = build(_CHOICE.replace("[2]", "[M]"), k=1.0, n=np.array([3]))
     fault = _violation(before, after, {"x": _tied()})
     assert fault == "value 'v' differs: float32[3] instead of float32[2]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shift", "agree"),
+    [(10, 2**-10, True), (10, 2**-8, False), (16, 2**-7, True), (16, 2**-5, False)],
+    ids=["float16", "float16 too far", "bfloat16", "bfloat16 too far"],
+)
+def test_a_half_precision_output_may_fall_to_its_neighbour(
+    kind: int,
+    shift: float,
+    agree: bool,
+) -> None:
+    name = "float16" if kind == 10 else "bfloat16"
+    text = f"f (float[2] x, float k) => ({name}[2] y) {{ a = Mul(x, k) y = Cast<to = {kind}>(a) }}"
+    before, after = build(text, k=1.0), build(text, k=1.0 + shift)
+    found = _violation(before, after, {"x": np.array([1, 0.5], np.float32)})
+    # the product itself is inside, and is only looked at once an output is wrong
+    assert (found is None) == agree

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxq.graph.io import load
 from onnxq.graph.query import macs
 from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result, TraceRow
 from onnxq.report.versions import versions
@@ -157,4 +158,5 @@ def _size(source: ModelSource, model: ir.Model) -> int:
     )
     if isinstance(source, str | os.PathLike):
         return Path(source).stat().st_size + external
-    return _weight_size(model)
+    # ``model`` may be in float32 by now, since onnxruntime does not run it as it was given.
+    return _weight_size(load(source))

@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from onnxq.errors import ModelError
+from onnxq.runtime.bfloat16 import is_bfloat16, run_with_bfloat16
 from onnxq.runtime.expose import expose
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ class Session:
         self.inputs: tuple[str, ...] = tuple(item.name for item in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(item.name for item in session.get_outputs())
         self.provider: str = session.get_providers()[0]
+        self._bfloat16 = any(
+            is_bfloat16(item.type) for item in (*session.get_inputs(), *session.get_outputs())
+        )
         self._quiet = ort.RunOptions()
         self._quiet.log_severity_level = _FATAL_ONLY
 
     def run(self, feeds: Feed) -> dict[str, npt.NDArray[Any]]:
-        """Returns output name → array for input name → array.
+        """Returns output name → array for input name → array; float32 for bfloat16 outputs.
 
         Raises:
             ModelError: onnxruntime refuses the feeds or fails on the way.
@@ -85,7 +89,10 @@ class Session:
         if not self.outputs:  # nothing was asked for, which onnxruntime takes for a mistake
             return {}
         try:
-            results = self._session.run(None, dict(feeds), self._quiet)
+            if self._bfloat16:
+                results = run_with_bfloat16(self._session, self.outputs, feeds, self._quiet)
+            else:
+                results = self._session.run(None, dict(feeds), self._quiet)
         except Exception as error:
             raise ModelError(f"onnxruntime cannot run the model: {_reason(error)}") from error
         return dict(zip(self.outputs, results, strict=True))

@@ -16,11 +16,12 @@ from onnxq.passes.rewrite.lift_constants import LiftConstants
 from onnxq.passes.rewrite.remove_unused import RemoveUnused
 from onnxq.passes.rewrite.sort_nodes import SortNodes
 from onnxq.passes.rewrite.unique_names import UniqueNames
+from onnxq.passes.rewrite.widen_half import WidenHalf
 
 if TYPE_CHECKING:
     from onnxq.passbase import RewritePass
 
-__all__ = ["normalize_passes", "repair_passes"]
+__all__ = ["normalize_passes", "precision_passes", "repair_passes"]
 
 
 def repair_passes() -> list[RewritePass]:
@@ -32,8 +33,17 @@ def repair_passes() -> list[RewritePass]:
     return [InlineFunctions(), DropDefaultInputs(), SortNodes(), UniqueNames()]
 
 
+def precision_passes() -> list[RewritePass]:
+    """Returns the passes that give a model the one precision that all later passes know.
+
+    They come after :func:`repair_passes` and outside the pass manager's checks as well: they change
+    rounding by more than those allow. What the others are held to is the model that they leave.
+    """
+    return [WidenHalf()]
+
+
 def normalize_passes(opset: int = 21) -> list[RewritePass]:
-    """Returns the passes of normalization, in the order they run, after :func:`repair_passes`.
+    """Returns the passes of normalization, in the order they run, after :func:`precision_passes`.
 
     After them the model has no Constant nodes, opset ``opset`` or newer with the lowest IR version
     that fits, a unique name on every node and value, known shapes where they can be known, and
