@@ -75,7 +75,7 @@ def optimize(
     tell: Progress = progress or _silent
     check_names(config, [row[0] for row in known_passes()], _optional())
     target = load_target(config.target)
-    original = read(source)
+    original, warnings = read(source)
     path = _output_path(source, config)
     if path is not None:
         check_target(original, path, protect=_protected(source, data))
@@ -99,7 +99,7 @@ def optimize(
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
-    run = Run(source, original, samples, config, manager.trace)
+    run = Run(source, original, samples, config, manager.trace, warnings)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
     return _deliver(result, source, path, config)
 

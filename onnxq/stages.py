@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,23 +33,23 @@ if TYPE_CHECKING:
 
 __all__ = ["make_runnable", "plan_context", "read", "rewritten", "runs_widened"]
 
-logger = logging.getLogger(__name__)
-
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
-def read(source: ModelSource) -> ir.Model:
+def read(source: ModelSource) -> tuple[ir.Model, tuple[str, ...]]:
     """Reads the model and makes sure that it can be run and is not quantized yet.
+
+    Returns:
+        The model, and warnings for the user.
 
     Raises:
         ModelError: It cannot be read, or not optimized.
     """
     model = load(source)
-    make_runnable(model, label(source))
-    return model
+    return model, make_runnable(model, label(source))
 
 
-def make_runnable(model: ir.Model, name: str) -> None:
+def make_runnable(model: ir.Model, name: str) -> tuple[str, ...]:
     """Mends in place what any export may have wrong, and tries whether the model runs.
 
     A half precision model that onnxruntime has no kernels for, as for most of bfloat16, is brought
@@ -59,6 +58,9 @@ def make_runnable(model: ir.Model, name: str) -> None:
     Args:
         model: As it was read.
         name: What messages call it.
+
+    Returns:
+        Warnings for the user.
 
     Raises:
         ModelError: It is quantized already, has an unknown operator, a weight that is no number, or
@@ -79,9 +81,8 @@ def make_runnable(model: ir.Model, name: str) -> None:
     except ModelError as error:
         if not runs_widened(model):
             raise ModelError(f"{name}: {error}") from None
-        logger.warning(
-            "%s runs in float32 alone, which the result is compared with: %s", name, error
-        )
+        return (f"{name} runs in float32 alone, which stands for it in comparisons: {error}",)
+    return ()
 
 
 def runs_widened(model: ir.Model) -> bool:

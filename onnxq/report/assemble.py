@@ -45,6 +45,7 @@ class Run:
         samples: The calibration data.
         config: The options.
         trace: What the passes did.
+        warnings: What the user should know of the model.
     """
 
     source: ModelSource
@@ -52,6 +53,7 @@ class Run:
     samples: CalibrationData
     config: Config
     trace: Trace
+    warnings: tuple[str, ...] = ()
 
 
 def label(source: ModelSource) -> str:
@@ -92,7 +94,7 @@ def assemble(
         heavy=proof.heavy,
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
-        warnings=(*_unmatched(run, context), *_warnings(run, proof)),
+        warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, proof)),
         options=run.config.to_dict(),
         versions=versions(),
         seed=run.config.seed,

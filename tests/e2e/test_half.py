@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +113,12 @@ def test_what_comes_out_takes_and_gives_bfloat16() -> None:
     onnx.checker.check_model(to_bytes(found), full_check=True)
 
 
-def test_bfloat16_is_compared_in_float32(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        onnxq.optimize(halved(classifier(), "bfloat16"), None, threads=1)
-    assert "runs in float32 alone" in caplog.text
+def test_bfloat16_is_compared_in_float32_and_says_so() -> None:
+    first = result("classifier", "bfloat16").warnings[0]
+    assert first.startswith("the model runs in float32 alone")
+    assert "bfloat16" in first
+    for kind in ("float", "float16"):
+        assert not any("alone" in text for text in result("classifier", kind).warnings)
 
 
 @pytest.mark.parametrize("kind", HALF)
