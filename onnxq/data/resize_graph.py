@@ -1,9 +1,15 @@
-"""Resizing, cropping and letterboxing as ONNX nodes, with Pillow's results.
+"""Resizing, cropping and letterboxing as ONNX nodes, as Pillow does them.
 
 All work on 8-bit levels, uint8 [1, C, H, W], as Pillow does. Bilinear and bicubic are Resize with
 antialias and exclude_outside, which onnxruntime computes in Pillow's own fixed-point way. Nearest
-takes the pixel under the centre. The other filters are two matrix products, rows then columns,
-each rounded to whole levels. With in / out = r, s = max(r, 1) and centre c_i = (i + 0.5) · r,
+takes the pixel under the centre. The other filters are two matrix products, along the width, then
+along the height, each rounded to whole levels.
+
+A level may differ by one from Pillow's, since onnxruntime keeps the ratio of the sizes in float32.
+Pillow 13 takes the height first for some tall images; rounding in between then differs, by a level
+in photographs, by more where neighbouring pixels have nothing to do with each other.
+
+With in / out = r, s = max(r, 1) and centre c_i = (i + 0.5) · r,
 
     W[i, j] = f((j - c_i + 0.5) / s)      where  ⌊c_i - S·s + 0.5⌋ ≤ j < ⌊c_i + S·s + 0.5⌋
 

@@ -78,6 +78,14 @@ def test_every_filter_is_pillows(name: str, old: tuple[int, int], new: tuple[int
     assert difference.mean() < 0.02
 
 
+@pytest.mark.parametrize("name", ["bicubic", "lanczos", "area", "hamming"])
+def test_the_width_is_resized_first_even_of_tall_images(name: str) -> None:
+    noise = Image.fromarray(RNG.integers(0, 256, (80, 40, 3), dtype=np.uint8))
+    in_turn = noise.resize((21, 80), PILLOW[name]).resize((21, 21), PILLOW[name])
+    found = levels_of(noise, (21, 21), resize="stretch", filter=name)
+    assert np.abs(found - np.asarray(in_turn).astype(np.int64)).max() <= 1
+
+
 def clear(old: int, new: int) -> list[int]:
     """Places whose centre lies on no border of old pixels: there the last bit would decide."""
     return [i for i in range(new) if (2 * i + 1) * old % (2 * new)]
