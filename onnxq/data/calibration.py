@@ -10,6 +10,7 @@ from onnxq.data.model_inputs import input_specs
 from onnxq.data.presets import load_preprocess
 from onnxq.data.sampling import choose_from_groups, split_groups
 from onnxq.data.source import open_source
+from onnxq.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,10 +44,14 @@ class CalibrationData:
 
         Raises:
             DataError: The data cannot be read or does not fit the model's inputs.
-            ConfigError: The preprocessing is unknown.
+            ConfigError: The preprocessing is unknown, or there is nothing to preprocess.
         """
         preprocess = None if config.preprocess is None else load_preprocess(config.preprocess)
         if data is None:
+            if preprocess is not None and not config.embed_preprocess:
+                raise ConfigError(
+                    "--preprocess is for images, of which there are none; give --data"
+                )
             return cls(None)
         guess = guess_preprocess(model)
         inputs = [replace(spec, guess=guess) for spec in input_specs(model)]

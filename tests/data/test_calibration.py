@@ -112,6 +112,13 @@ def test_unknown_preprocessing_is_refused_even_without_data() -> None:
         CalibrationData.open(None, SOURCE, Config(preprocess="nonsense"))
 
 
+def test_preprocessing_without_data_is_refused_unless_it_is_embedded() -> None:
+    with pytest.raises(ConfigError, match="give --data"):
+        CalibrationData.open(None, SOURCE, Config(preprocess="yolo"))
+    embedded = Config(preprocess="yolo", embed_preprocess=True)
+    assert not CalibrationData.open(None, SOURCE, embedded).any
+
+
 def test_data_that_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError):
         CalibrationData.open({"x": np.ones((4, 3), np.float32)}, SOURCE, Config())
