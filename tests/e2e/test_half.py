@@ -14,7 +14,7 @@ import pytest
 import onnxq
 from onnxq.errors import ModelError
 from onnxq.graph.io import to_bytes
-from tests.e2e.exports import sqnr
+from tests.e2e.exports import assert_goes_through, export, sqnr
 from tests.e2e.networks import classifier, detector, images, integer_heavy
 from tests.passes.rewrite.building import build
 from tests.support import run
@@ -126,6 +126,16 @@ def test_the_ratio_of_sizes_is_to_what_was_given(kind: str) -> None:
     found, wide = result("classifier", kind), result("classifier", "float")
     assert found.size_before == pytest.approx(wide.size_before / 2, rel=0.01)
     assert found.size_after == pytest.approx(wide.size_after, rel=0.05)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21, 23])
+def test_mixed_precision_leaves_no_casts(opset: int) -> None:
+    text = """net (float[1,3,16,16] x, float16[64,3,3,3] w1, float16[64,64,3,3] w2)
+        => (float[1,64,12,12] y) {
+        h = Cast<to = 10>(x) c = Conv(h, w1) f = Cast<to = 1>(c) s = Sigmoid(f)
+        q = Cast<to = 10>(s) r = Relu(q) d = Conv(r, w2) y = Cast<to = 1>(d) }"""
+    found = assert_goes_through(export(text, opset), least=25)
+    assert "Cast" not in [node.op_type for node in found.model.graph]
 
 
 def test_a_broken_weight_is_refused() -> None:
