@@ -226,7 +226,7 @@ class Result:
         """Returns what ``--require`` calls ``name``; None if it was not measured.
 
         Args:
-            name: One of ``onnxq.config.METRICS``.
+            name: One of ``onnxq.options.METRICS``.
         """
         worst, agreement, boxes = (
             self.fidelity.worst,

@@ -52,9 +52,10 @@ class FloatGroup(NamedTuple):
 
 
 def facts(result: Result) -> list[Fact]:
-    """Returns data, size, latency, task, fidelity and integer share, a line or more each."""
+    """Returns data, input, size, latency, task, fidelity and integer share, lines of each."""
     return [
         *_data(result.data),
+        *_input(result),
         _size(result),
         _latency(result.latency),
         *fidelity_facts(result.fidelity),
@@ -100,6 +101,17 @@ def _data(told: str) -> Iterator[Fact]:
     if told:
         count, _, source = told.partition("; ")
         yield Fact("data", count, source)
+
+
+def _input(result: Result) -> Iterator[Fact]:
+    """Says so where the written model takes something else than the float one."""
+    if result.options.get("embed_preprocess"):
+        yield Fact(
+            "input",
+            "image files",
+            "the model takes the bytes of a PNG or JPEG file; latency and fidelity are of what "
+            "comes after preprocessing",
+        )
 
 
 def _size(result: Result) -> Fact:

@@ -43,6 +43,12 @@ def test_the_data_are_told_where_there_are_any() -> None:
     assert facts_on("data", data="") == []
 
 
+def test_embedded_preprocessing_is_told() -> None:
+    (fact,) = facts_on("input", options={"embed_preprocess": True})
+    assert "PNG or JPEG" in fact.detail
+    assert facts_on("input", options={"embed_preprocess": False}) == []
+
+
 def test_size_says_how_much_smaller() -> None:
     assert facts_on("size") == [Fact("size", "2.71 MB → 840 kB", "3.23× smaller", "good")]
 
