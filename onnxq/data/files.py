@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
 KINDS = (
     "give .npz or .npy arrays, a folder of them or of images, a .txt file with their paths, or"
-    " module:callable"
+    " package.module:callable or file.py:callable"
 )
 __all__ = [
     "ARRAY_SUFFIXES",

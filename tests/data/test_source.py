@@ -24,7 +24,7 @@ Y = InputSpec("y", np.dtype(np.int64), (None,))
 RAW = load_preprocess("raw")
 KINDS = (
     "give .npz or .npy arrays, a folder of them or of images, a .txt file with their paths, or"
-    " module:callable"
+    " package.module:callable or file.py:callable"
 )
 PRESETS = "imagenet|tf|yolo|caffe|raw|FILE.toml"
 
