@@ -33,6 +33,9 @@ __all__ = [
     "require",
 ]
 
+_MISSED = "lower the bound, or give other or more calibration data"
+_NOT_MEASURED = "give --data, and --task where it is not recognized, or require something else"
+
 ENOUGH_SAMPLES = 100
 """Held-out samples from which on an agreement is worth comparing to a bound."""
 
@@ -249,15 +252,14 @@ def require(result: Result, requirements: Iterable[Requirement]) -> None:
     Raises:
         RequirementError: A requirement is missed; the message names all that are.
     """
-    missed = [
-        f"{wanted} (it is {_shown(result.metric(wanted.metric))})"
-        for wanted in requirements
-        if not wanted.met(result.metric(wanted.metric))
-    ]
+    measured = [(wanted, result.metric(wanted.metric)) for wanted in requirements]
+    missed = [(wanted, value) for wanted, value in measured if not wanted.met(value)]
     if missed:
+        listed = ", ".join(f"{wanted} (it is {_shown(value)})" for wanted, value in missed)
+        unknown = all(value is None for _, value in missed)
         raise RequirementError(
-            f"{result.source}: the result misses {', '.join(missed)}; nothing was written; "
-            "lower the bound, or give other or more calibration data"
+            f"{result.source}: the result misses {listed}; nothing was written; "
+            f"{_NOT_MEASURED if unknown else _MISSED}"
         )
 
 

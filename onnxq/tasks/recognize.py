@@ -66,12 +66,13 @@ def recognize(
         if reader is not None:
             return _detection(reader, outputs)
     if asked and probes:
-        raise ConfigError(_not_found(model, "detection", "--boxes and --scores"))
+        said = "--task detection" if overrides.task == "detection" else "--boxes"
+        raise ConfigError(_not_found(model, said, "--boxes and --scores"))
     vector = None if asked else _vector(model, outputs, context, overrides)
     if vector is not None:
         return vector
     if overrides.task == "classification" and probes:
-        raise ConfigError(_not_found(model, "classification", "--scores"))
+        raise ConfigError(_not_found(model, "--task classification", "--scores"))
     return generic(_why(model, probes, outputs))
 
 
@@ -127,10 +128,10 @@ def _vector(
     return classification(str(value.name), shape, scored)
 
 
-def _not_found(model: ir.Model, task: str, options: str) -> str:
+def _not_found(model: ir.Model, said: str, options: str) -> str:
     names = ", ".join(str(value.name) for value in model.graph.outputs)
     return (
-        f"--task {task} does not fit: no output of {names} was recognized; name outputs with "
+        f"{said} does not fit: no output of {names} was recognized; name outputs with "
         f"{options}, or give --task generic"
     )
 

@@ -95,5 +95,7 @@ def test_all_missed_requirements_are_named() -> None:
 
 
 def test_what_was_not_measured_is_missed() -> None:
-    with pytest.raises(RequirementError, match=r"agreement>=0\.9 \(it is not measured\)"):
+    with pytest.raises(RequirementError, match=r"agreement>=0\.9 \(it is not measured\)") as caught:
         require(sample_result(fidelity=Fidelity()), [Requirement("agreement", 0.9)])
+    assert "lower the bound" not in str(caught.value)
+    assert "--task" in str(caught.value)

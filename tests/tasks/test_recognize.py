@@ -361,7 +361,7 @@ def test_generic_can_be_asked_for() -> None:
     ("overrides", "message"),
     [
         (Overrides("detection"), "--task detection does not fit: no output of y"),
-        (Overrides(boxes=("y",)), "name outputs with --boxes and --scores"),
+        (Overrides(boxes=("y",)), "--boxes does not fit: no output of y"),
         (Overrides("classification"), "--task classification does not fit"),
         (Overrides(scores=("z",)), "--scores 'z' is no output; choose one of y"),
     ],
