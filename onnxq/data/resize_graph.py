@@ -6,8 +6,9 @@ takes the pixel under the centre. The other filters are two matrix products, alo
 along the height, each rounded to whole levels.
 
 A level may differ by one from Pillow's, since onnxruntime keeps the ratio of the sizes in float32.
-Pillow 13 takes the height first for some tall images; rounding in between then differs, by a level
-in photographs, by more where neighbouring pixels have nothing to do with each other.
+Pillow 13 takes the height first for some tall images; rounding in between then differs. Measured on
+36 photographs: at least 96 % of the levels are equal, all but 3 in 10 000 within one; in noise more
+differ.
 
 With in / out = r, s = max(r, 1) and centre c_i = (i + 0.5) · r,
 
