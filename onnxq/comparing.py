@@ -13,10 +13,12 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
 from onnxq.data.model_inputs import input_specs
-from onnxq.errors import ModelError
+from onnxq.errors import ModelError, OnnxqError
 from onnxq.graph.io import load
+from onnxq.manager import PassManager
 from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.report.assemble import label
 from onnxq.report.compare_result import Compared, ComparedLayer
@@ -25,6 +27,8 @@ from onnxq.report.versions import versions
 from onnxq.runtime.blame import shares
 from onnxq.runtime.layer_errors import Observer, channel_fits, layer_errors
 from onnxq.runtime.matching import match_layers
+from onnxq.runtime.reader_factors import reader_factors
+from onnxq.stages import rewritten
 from onnxq.tasks.base import Overrides
 
 if TYPE_CHECKING:
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from onnxq.config import Config
     from onnxq.data import DataLike
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
@@ -85,7 +88,8 @@ def compare(
     probe = next(iter(samples.feeds(numbers[:1])))
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
-    fits = channel_fits(layers, samples.feeds(numbers[:_FIT_SAMPLES]), observer)
+    expected = reader_factors(layers, _folded(real), other)
+    fits = channel_fits(layers, samples.feeds(numbers[:_FIT_SAMPLES]), observer, expected)
     errors = layer_errors(
         layers,
         samples.feeds(numbers),
@@ -132,6 +136,14 @@ def _repaired(source: ModelSource) -> ir.Model:
     for repair in repair_passes():
         repair(model)
     return model
+
+
+def _folded(real: ir.Model) -> ir.Model:
+    """Returns the model in the form whose weights a quantized one holds, if it has one."""
+    try:
+        return rewritten(real, PassManager(), Config())
+    except OnnxqError:
+        return real
 
 
 def _check(real: ir.Model, other: ir.Model, names: tuple[str, str]) -> None:

@@ -34,7 +34,11 @@ def compared(first: ir.Model, second: ir.Model) -> Compared:
 
 
 PLANTED = [
+    (chain, "node_c2"),
+    (chain, "node_c3"),
+    (chain, "node_c4"),
     (chain, "node_y"),
+    (branching, "node_c2"),
     (branching, "node_c3"),
     (branching, "node_c5"),
     (branching, "node_z"),

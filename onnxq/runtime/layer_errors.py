@@ -6,21 +6,22 @@ With A the float model, B the other one, v the end of a layer:
     own error of v      SQNR of B's piece between v and the ends before it, fed with A's values
 
 B may write a convolution's channels scaled, each by a factor and an offset of its own which the
-readers' weights undo (:mod:`onnxq.plan.channels`). Whether it does so for a value cannot be read
-off the value: a broken weight scales channels, too. It shows in the readers:
+readers' weights undo (:mod:`onnxq.plan.channels`). Two witnesses tell the factors: the value by
+least squares (:mod:`onnxq.numerics.channel_fit`), unless its layer or one before is broken; and the
+weights of its readers (:mod:`onnxq.runtime.reader_factors`), unless a reader is broken. So:
 
-1. A value comes into question if it has channels and a least-squares factor and offset for each
-   (:mod:`onnxq.numerics.channel_fit`) gain more than 6 dB.
-2. From the last to the first of these, the layers that read the value are fed with A's values as
-   they are, and with A's values scaled. The value counts as scaled if the readers come closer to
-   A's values, in the form already settled for those, when fed scaled.
-3. Scaled values are compared after scaling back, and handed to readers scaled.
+1. Only a value whose readers' weights undo factors is scaled.
+2. A layer is in doubt if the fitted SQNR of its end is more than 6 dB below that of its inputs (or
+   below 34 dB behind exact inputs), or if a layer before it is in doubt.
+3. In doubt, factors come from the readers' weights; else from the value, if they gain 6 dB.
+4. Scaled values are compared after scaling back, and handed to readers scaled.
 
-One sample is in memory at a time, and two while rule 2 is at work.
+One sample is in memory at a time.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerError", "Observer", "channel_fits", "layer_errors", "own_output"]
 
 _GAIN_DB = 6.0
-_DECIDING_SAMPLES = 2
+_SOUND_DB = 40.0
 _CHANNEL_RANK = 3
 
 
@@ -92,7 +93,10 @@ class Observer:
 
 
 def channel_fits(
-    layers: Sequence[MatchedLayer], feeds: Iterable[Feed], observer: Observer
+    layers: Sequence[MatchedLayer],
+    feeds: Iterable[Feed],
+    observer: Observer,
+    expected: Mapping[str, npt.NDArray[np.float64]],
 ) -> dict[str, ChannelFit]:
     """Returns value name → factors and offsets of the values that the second model scales.
 
@@ -100,28 +104,35 @@ def channel_fits(
         layers: In graph order.
         feeds: Some samples.
         observer: Of both models.
+        expected: Value name → factors that the readers' weights undo.
     """
     sums: dict[str, FitSums] = {}
-    kept: list[tuple[Values, Values]] = []
-    candidates = [layer for layer in layers if _may_be_scaled(layer, layers)]
+    plain = {layer.value: SqnrSum() for layer in layers}
     for feed in feeds:
         wanted, found = observer.wanted(feed), observer.found(feed)
-        for layer in candidates:
+        for layer in layers:
             a, b = wanted[layer.value], found[layer.found]
-            if a.ndim >= _CHANNEL_RANK and a.shape == b.shape:
+            _add(plain[layer.value], a, b)
+            if layer.value in expected and a.shape == b.shape and a.ndim >= _CHANNEL_RANK:
                 sums.setdefault(layer.value, FitSums()).add(a, b)
-        if len(kept) < _DECIDING_SAMPLES:
-            kept.append((wanted, found))
-    fits = {name: total.fit() for name, total in sums.items()}
-    fits = {
-        layer.value: fits[layer.value]
-        for layer in candidates
-        if layer.value in fits and _gains(layer, fits[layer.value], kept)
-    }
-    samples = [wanted for wanted, _ in kept]
-    for layer in reversed(candidates):
-        if layer.value in fits and not _undone(layer, layers, fits, samples):
-            del fits[layer.value]
+    fits: dict[str, ChannelFit] = {}
+    levels: dict[str, float] = {}
+    doubtful: set[str] = set()
+    for layer in layers:
+        name, before = layer.value, [levels.get(s, math.inf) for s in layer.sources.values()]
+        level = plain[name].decibels
+        fit = sums[name].fit() if name in sums else None
+        fitted = level if fit is None else sums[name].decibels(fit)
+        levels[name] = max(level, fitted)
+        limit = min([*before, _SOUND_DB]) - _GAIN_DB
+        if levels[name] < limit or not doubtful.isdisjoint(layer.sources.values()):
+            doubtful.add(name)
+        if fit is None:
+            continue
+        if name in doubtful:
+            fits[name] = sums[name].fit(expected[name])
+        elif fitted > level + _GAIN_DB:
+            fits[name] = fit
     return fits
 
 
@@ -164,41 +175,6 @@ def own_output(layer: MatchedLayer, wanted: Values, fits: Fits) -> npt.NDArray[A
         array, fit = wanted[source], fits.get(source)
         fed[name] = array if fit is None else fit.forward(array)
     return _back(layer.piece.run(fed)[layer.found], fits.get(layer.value))
-
-
-def _may_be_scaled(layer: MatchedLayer, layers: Sequence[MatchedLayer]) -> bool:
-    """Whether anything after the value could undo the factors."""
-    return any(layer.value in other.sources.values() for other in layers)
-
-
-def _gains(layer: MatchedLayer, fit: ChannelFit, kept: Sequence[tuple[Values, Values]]) -> bool:
-    """Rule 1."""
-    plain, fitted = SqnrSum(), SqnrSum()
-    for real, second in kept:
-        wanted, found = real[layer.value], second[layer.found]
-        _add(plain, wanted, found)
-        _add(fitted, wanted, fit.back(found))
-    return fitted.decibels > plain.decibels + _GAIN_DB
-
-
-def _undone(
-    layer: MatchedLayer, layers: Sequence[MatchedLayer], fits: Fits, samples: Sequence[Values]
-) -> bool:
-    """Rule 2."""
-    readers = [other for other in layers if layer.value in other.sources.values()]
-    others = {name: fit for name, fit in fits.items() if name != layer.value}
-    return _noise(readers, others, samples) > _noise(readers, fits, samples)
-
-
-def _noise(readers: Sequence[MatchedLayer], fits: Fits, samples: Sequence[Values]) -> float:
-    """Returns the sum of the readers' own noise-to-signal ratios."""
-    total = 0.0
-    for reader in readers:
-        ratio = SqnrSum()
-        for values in samples:
-            _add(ratio, values[reader.value], own_output(reader, values, fits))
-        total += ratio.noise / ratio.signal if ratio.signal else 0.0
-    return total
 
 
 def _back(found: npt.NDArray[Any], fit: ChannelFit | None) -> npt.NDArray[Any]:

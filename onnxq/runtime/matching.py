@@ -5,7 +5,8 @@
    ``<name>_dequantized`` counts, too, for where the value itself was absorbed.
 2. Only values that are floating point and of one shape in both models on a probe are common.
 3. A layer ends at a common value that is quantized there, that a heavy node produces, or that the
-   model returns. A heavy node's raw output whose only reader ends a layer itself belongs to that.
+   model returns. A heavy node's raw output whose only reader, a light one, ends a layer itself
+   belongs to that.
 4. A layer's node is the last heavy one between its end and the ends before it; without a heavy one,
    the last that computes anything.
 """
@@ -148,7 +149,11 @@ def _ends(
         if producer is None or producer.op_type not in _HEAVY:
             continue
         readers = list(values[found[0]].consumers())
-        inside = len(readers) == 1 and str(readers[0].outputs[0].name) in sure
+        inside = (
+            len(readers) == 1
+            and readers[0].op_type not in _HEAVY
+            and str(readers[0].outputs[0].name) in sure
+        )
         if not inside:
             ends.add(name)
     return list(ends)
