@@ -115,12 +115,22 @@ def channel_fits(
             _add(plain[layer.value], a, b)
             if layer.value in expected and a.shape == b.shape and a.ndim >= _CHANNEL_RANK:
                 sums.setdefault(layer.value, FitSums()).add(a, b)
+    return _settled(layers, {name: total.decibels for name, total in plain.items()}, sums, expected)
+
+
+def _settled(
+    layers: Sequence[MatchedLayer],
+    plain: Mapping[str, float],
+    sums: Mapping[str, FitSums],
+    expected: Mapping[str, npt.NDArray[np.float64]],
+) -> dict[str, ChannelFit]:
+    """Rules 2 and 3, from the first layer to the last; ``plain`` is SQNR without a fit."""
     fits: dict[str, ChannelFit] = {}
     levels: dict[str, float] = {}
     doubtful: set[str] = set()
     for layer in layers:
         name, before = layer.value, [levels.get(s, math.inf) for s in layer.sources.values()]
-        level = plain[name].decibels
+        level = plain[name]
         fit = sums[name].fit() if name in sums else None
         fitted = level if fit is None else sums[name].decibels(fit)
         levels[name] = max(level, fitted)

@@ -20,7 +20,8 @@ def test_a_piece_starts_at_stops_and_inputs() -> None:
 
 
 def test_it_computes_its_outputs_from_what_it_is_fed() -> None:
-    fed = {"b": np.array([-1, 2, 3], np.float32), "z": np.ones(3, np.float32), "w": np.zeros(1)}
+    one = np.ones(3, np.float32)
+    fed = {"b": np.array([-1, 2, 3], np.float32), "z": one, "unused": one}
 
     outputs = Piece(model(TEXT), ["y"], ["b"]).run(fed)
 
