@@ -85,6 +85,23 @@ def compare(
         threads=threads,
         progress=_teller(tell, "outputs", len(numbers)),
     )
+    assert samples.source is not None, "there is data"
+    return Compared(
+        first=names[0],
+        second=names[1],
+        data=f"{len(numbers)} samples; {samples.source.describe()}",
+        fidelity=proof,
+        layers=_layers(real, other, samples, threads, tell),
+        seed=config.seed,
+        versions=versions(),
+    )
+
+
+def _layers(
+    real: ir.Model, other: ir.Model, samples: CalibrationData, threads: int, tell: Progress
+) -> tuple[ComparedLayer, ...]:
+    """Returns what is measured at all ends of layers, in graph order."""
+    numbers = samples.judges()
     probe = next(iter(samples.feeds(numbers[:1])))
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
@@ -100,16 +117,7 @@ def compare(
     suspects = _suspects(layers, errors)
     few = samples.feeds(numbers[:_BLAME_SAMPLES])
     found = shares(real, other, suspects, few, observer, fits, threads=threads)
-    assert samples.source is not None, "there is data"
-    return Compared(
-        first=names[0],
-        second=names[1],
-        data=f"{len(numbers)} samples; {samples.source.describe()}",
-        fidelity=proof,
-        layers=tuple(_row(layer, errors, found) for layer in layers),
-        seed=config.seed,
-        versions=versions(),
-    )
+    return tuple(_row(layer, errors, found) for layer in layers)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
