@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 a bug in onnxq; 2 something the user can mend; 3 a require
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import traceback
@@ -18,12 +17,11 @@ import typer
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
-from onnxq.terminal import console
+from onnxq.terminal import console, progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onnxq.manager import Progress
 
 __all__ = ["app", "main"]
 
@@ -208,7 +206,7 @@ def _optimize(model: str, data: str | None, config: Config, *, quiet: bool, verb
     if verbose:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("onnxq").setLevel(logging.DEBUG)
-    with _progress(quiet or verbose) as progress:
+    with progress_bars(silent=quiet or verbose) as progress:
         from onnxq.pipeline import optimize as run
 
         result = run(model, data, config, progress)
@@ -235,17 +233,6 @@ def passes() -> None:
 app.command(epilog=BENCH_EXAMPLES)(bench)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command()(inspect)
-
-
-def _progress(silent: bool) -> contextlib.AbstractContextManager[Progress | None]:
-    """Bars on standard error, or nothing where nobody would see them."""
-    if silent or not sys.stderr.isatty():
-        return contextlib.nullcontext()
-    from rich.console import Console
-
-    from onnxq.report.progress import StageBars
-
-    return StageBars(Console(stderr=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.terminal import console
+from onnxq.terminal import console, progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,7 +132,8 @@ def compare(
     from onnxq.report.compare_text import compare_text
 
     config = Config(preprocess=preprocess, samples=samples, seed=seed, threads=threads)
-    compared = run(first, second, data, config)
+    with progress_bars() as progress:
+        compared = run(first, second, data, config, progress)
     _deliver(compare_text(compared), json, compare_json(compared))
 
 

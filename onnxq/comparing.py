@@ -18,7 +18,7 @@ from onnxq.data.calibration import CalibrationData
 from onnxq.data.model_inputs import input_specs
 from onnxq.errors import ModelError, OnnxqError
 from onnxq.graph.io import load
-from onnxq.manager import PassManager
+from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.report.assemble import label
 from onnxq.report.compare_result import Compared, ComparedLayer
@@ -32,7 +32,7 @@ from onnxq.stages import rewritten
 from onnxq.tasks.base import Overrides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -69,7 +69,7 @@ def compare(
     Raises:
         OnnxqError: A model or the data is not usable, or the models have nothing in common.
     """
-    tell: Progress = progress or _silent
+    tell: Progress = progress or silent
     names = _names(first, second)
     real, other = (_repaired(source) for source in (first, second))
     _check(real, other, names)
@@ -83,7 +83,7 @@ def compare(
         samples.feeds(numbers),
         task=task,
         threads=threads,
-        progress=_teller(tell, "outputs", len(numbers)),
+        progress=teller(tell, "outputs", len(numbers)),
     )
     assert samples.source is not None, "there is data"
     return Compared(
@@ -112,21 +112,12 @@ def _layers(
         samples.feeds(numbers),
         observer,
         fits,
-        progress=_teller(tell, "layers", len(numbers)),
+        progress=teller(tell, "layers", len(numbers)),
     )
     suspects = _suspects(layers, errors)
     few = samples.feeds(numbers[:_BLAME_SAMPLES])
     found = shares(real, other, suspects, few, observer, fits, threads=threads)
     return tuple(_row(layer, errors, found) for layer in layers)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    del stage, done, total
-
-
-def _teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
-    tell(stage, 0, total)
-    return lambda done: tell(stage, done, total)
 
 
 def _names(first: ModelSource, second: ModelSource) -> tuple[str, str]:

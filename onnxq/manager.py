@@ -19,7 +19,7 @@ from onnxq.graph.io import fingerprint
 from onnxq.plan.note import NoteKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
 
-__all__ = ["BrokenPassError", "PassManager", "Progress", "Trace", "TraceEntry"]
+__all__ = [
+    "BrokenPassError",
+    "PassManager",
+    "Progress",
+    "Trace",
+    "TraceEntry",
+    "silent",
+    "teller",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +120,7 @@ class PassManager:
         self._check = check
         self._run_model = run_model
         self._probes = tuple(probes)
-        self._progress = progress or _silent
+        self._progress = progress or silent
 
     def rewrite(
         self, model: ir.Model, passes: Sequence[RewritePass], *, to_fixpoint: bool = False
@@ -278,6 +286,12 @@ class _Rewriting:
         return tuple(run_model(model, feeds, None) for feeds in self._probes)
 
 
-def _silent(stage: str, done: int, total: int) -> None:
+def silent(stage: str, done: int, total: int) -> None:
     """Shows no progress."""
     del stage, done, total
+
+
+def teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
+    """Returns what tells how many of the ``total`` steps of ``stage`` are done; none are yet."""
+    tell(stage, 0, total)
+    return lambda done: tell(stage, done, total)

@@ -19,7 +19,7 @@ from onnxq.data.presets import load_preprocess
 from onnxq.errors import ConfigError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
-from onnxq.manager import PassManager
+from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowering_of, lowerings
 from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
@@ -39,8 +39,6 @@ from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import onnx_ir as ir
 
     from onnxq.data import DataLike
@@ -72,7 +70,7 @@ def optimize(
     Raises:
         OnnxqError: Something that the user can mend; nothing is written then.
     """
-    tell: Progress = progress or _silent
+    tell: Progress = progress or silent
     check_names(config, [row[0] for row in known_passes()], _optional())
     target = load_target(config.target)
     original, warnings = read(source)
@@ -123,10 +121,6 @@ def _optional() -> list[str]:
     """Names of the passes that a result can do without."""
     fitting = [p.name for p in fitting_passes(Config(), _lowered)]
     return [p.name for p in float_rewrites()] + [n for n in fitting if not n.startswith("fit-")]
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    del stage, done, total
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -186,14 +180,9 @@ def _observed(
         samples.feeds(numbers),
         list(plan.values),
         threads=config.cores,
-        progress=_teller(tell, "observe", len(numbers)),
+        progress=teller(tell, "observe", len(numbers)),
     )
     return replace(context, stats=stats)
-
-
-def _teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:
-    tell(stage, 0, total)
-    return lambda done: tell(stage, done, total)
 
 
 # ---- verify and deliver --------------------------------------------------------------------------
@@ -225,7 +214,7 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
         samples.feeds(numbers),
         task=task,
         threads=config.cores,
-        progress=_teller(tell, "verify", len(numbers)),
+        progress=teller(tell, "verify", len(numbers)),
     )
     feed = next(iter(samples.spread(1)))
     tell("benchmark", 0, 1)

@@ -1,7 +1,8 @@
-"""Where commands print."""
+"""Where commands print, and how they show that they are at work."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console"]
+    from onnxq.manager import Progress
+
+__all__ = ["console", "progress_bars"]
 
 _PIPED_WIDTH = 120
 
@@ -20,3 +23,14 @@ def console() -> Console:
 
     fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if fixed else _PIPED_WIDTH)
+
+
+def progress_bars(*, silent: bool = False) -> contextlib.AbstractContextManager[Progress | None]:
+    """Bars on standard error, or nothing where nobody would see them."""
+    if silent or not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    from onnxq.report.progress import StageBars
+
+    return StageBars(Console(stderr=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,3 +66,12 @@ def test_the_report_may_not_be_written_over_a_model(
 
     assert (folder / "a.onnx").read_bytes() == before
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_bars_on_a_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(words(folder)) == 0
+    assert "outputs" in capsys.readouterr().err
