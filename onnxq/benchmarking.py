@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from onnxq.config import Config
+from onnxq.config import Config, refuse_unknown
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError, DataError, ModelError, OnnxqError
-from onnxq.graph.external import external_tensors
+from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.report.bench_result import Bench, ModelBench
+from onnxq.report.units import array_text
 from onnxq.report.versions import versions
 from onnxq.runtime.benchmark import counts_processor_time, fresh_times
 from onnxq.runtime.kernel_times import kernel_times, operator_times
@@ -84,10 +85,7 @@ class BenchOptions:
         Raises:
             ConfigError: An option is unknown or its value is not allowed.
         """
-        known = [item.name for item in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise ConfigError(f"no option '{name}'; there are {', '.join(known)}")
+        refuse_unknown(options, [item.name for item in fields(cls)])
         return cls(**options)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
@@ -131,7 +129,7 @@ def bench(paths: Sequence[str | os.PathLike[str]], options: BenchOptions) -> Ben
     models = [load(path) for path in paths]
     check_shapes(models, parse_shapes(options.shapes))
     entries = [
-        _Entry(file, name, _size(file, model), *_feed(model, name, options))
+        _Entry(file, name, size_on_disk(file, model), *_feed(model, name, options))
         for file, name, model in zip(files, names, models, strict=True)
     ]
     del models
@@ -188,10 +186,6 @@ def _names(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     ]
 
 
-def _size(file: Path, model: ir.Model) -> int:
-    return file.stat().st_size + sum(tensor.nbytes for tensor in external_tensors(model))
-
-
 def _feed(model: ir.Model, name: str, options: BenchOptions) -> tuple[Feed, str]:
     """Returns what the model is fed, and where that came from."""
     try:
@@ -237,7 +231,7 @@ def _try(entry: _Entry, threads: int, provider: str) -> None:
     try:
         session.run(entry.feed)
     except ModelError as error:
-        fed = ", ".join(f"{name} {_form(array)}" for name, array in entry.feed.items())
+        fed = ", ".join(f"{name} {array_text(array)}" for name, array in entry.feed.items())
         raise ModelError(
             f"{entry.name}: {error} (it was fed {fed}; --shape and --data give it something else)"
         ) from None
@@ -256,7 +250,7 @@ def _row(entry: _Entry, times: Times, number: int, on: _Machine, *, profile: boo
     return ModelBench(
         name=entry.name,
         size=entry.size,
-        inputs={name: _form(array) for name, array in entry.feed.items()},
+        inputs={name: array_text(array) for name, array in entry.feed.items()},
         ms=ms,
         low=low,
         high=high,
@@ -265,7 +259,3 @@ def _row(entry: _Entry, times: Times, number: int, on: _Machine, *, profile: boo
         no_memory=memory if isinstance(memory, str) else "",
         operators=operators,
     )
-
-
-def _form(array: npt.NDArray[Any]) -> str:
-    return f"{array.dtype}{list(array.shape)}".replace(" ", "")

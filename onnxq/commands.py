@@ -52,12 +52,15 @@ Seconds = Annotated[float, typer.Option(metavar="S", help="Seconds of timing for
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="PATH", help="Samples to feed, as for 'optimize'. Without it: random inputs."
+        metavar="PATH|MODULE:CALLABLE",
+        help="Samples to feed, as for 'optimize'. Without it: random inputs.",
     ),
 ]
 Fed = Annotated[
     str,
-    typer.Option("--data", metavar="PATH", help="Samples to feed, as for 'optimize'."),
+    typer.Option(
+        "--data", metavar="PATH|MODULE:CALLABLE", help="Samples to feed, as for 'optimize'."
+    ),
 ]
 Samples = Annotated[
     int,

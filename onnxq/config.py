@@ -16,15 +16,28 @@ from onnxq.errors import ConfigError
 from onnxq.options import METRICS, READERS, CalibrationMethod, Requirement, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["METRICS", "CalibrationMethod", "Config", "Requirement"]
+__all__ = ["METRICS", "CalibrationMethod", "Config", "Requirement", "refuse_unknown"]
 
 
 def usable_cores() -> int:
     """Returns the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def refuse_unknown(options: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses options whose names are not among ``known``.
+
+    Raises:
+        ConfigError: One is not; the message names the one that was meant, or all there are.
+    """
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            raise ConfigError(f"no option '{name}'; {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +116,7 @@ class Config:
         Raises:
             ConfigError: An option is unknown or its value is not allowed.
         """
-        known = [item.name for item in fields(cls)]
-        for name in options:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-                raise ConfigError(f"no option '{name}'; {hint}")
+        refuse_unknown(options, [item.name for item in fields(cls)])
         return cls(**options)  # type: ignore[arg-type]
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -19,7 +18,7 @@ from onnxq.config import Config
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.model_inputs import input_specs
 from onnxq.errors import ModelError, OnnxqError
-from onnxq.graph.external import external_tensors, mapped_files
+from onnxq.graph.external import mapped_files, size_on_disk
 from onnxq.graph.inventory import all_nodes, all_tensors, quantized_nodes, unknown_domains
 from onnxq.graph.io import load
 from onnxq.graph.layers import layer_kinds, layer_macs, reads_integers, uncounted
@@ -36,6 +35,7 @@ from onnxq.plan.target import load_target
 from onnxq.report.assemble import label
 from onnxq.report.inspect_result import Body, Forecast, Inspection, Quantized, Signature, Storage
 from onnxq.report.result import FloatNode
+from onnxq.report.units import array_text
 from onnxq.report.verify import recognized_task
 from onnxq.runtime.probe import check_shapes, parse_shapes, probe_feed
 from onnxq.runtime.shapes import observed_shapes
@@ -124,9 +124,8 @@ def _operator(node: ir.Node) -> str:
 
 
 def _size(model: ir.Model, source: ModelSource) -> int | None:
-    external = sum(tensor.nbytes for tensor in external_tensors(model))
     if isinstance(source, str | os.PathLike):
-        return Path(source).stat().st_size + external
+        return size_on_disk(source, model)
     return len(source) if isinstance(source, bytes) else None
 
 
@@ -200,7 +199,7 @@ def _measured(found: Inspection, model: ir.Model, feed: Feed | None, note: str) 
     model = model.clone()
     InferShapes()(model)
     quantized = _quantized(model, shapes) if quantized_nodes(model) else None
-    fed = {name: _form(array.dtype.name, array.shape) for name, array in (feed or {}).items()}
+    fed = {name: array_text(array) for name, array in (feed or {}).items()}
     if note:
         note = f"shapes are those in the file, since the model was not run: {note}"
     return replace(
@@ -227,10 +226,6 @@ def _preprocessing(model: ir.Model) -> str:
         return f"{guess.preprocess.for_input(spec).describe()} ({guess.reason})"
     except OnnxqError:
         return ""
-
-
-def _form(dtype: str, shape: Iterable[int]) -> str:
-    return f"{dtype}[{','.join(map(str, shape))}]"
 
 
 def _quantized(model: ir.Model, shapes: Shapes) -> Quantized:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
+from onnxq.errors import DataError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -33,6 +35,26 @@ class InputSpec:
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
     guess: Guess | None = None
+
+
+def readable(feeds: Iterable[Feed | None], complaint: str) -> Iterator[Feed]:
+    """Yields the feeds of samples that could be read.
+
+    Args:
+        feeds: One for every sample asked for; None for one that could not be read.
+        complaint: What to say if not one of them could.
+
+    Raises:
+        DataError: Samples were asked for, and none could be read.
+    """
+    asked = read = 0
+    for feed in feeds:
+        asked += 1
+        if feed is not None:
+            read += 1
+            yield feed
+    if asked and not read:
+        raise DataError(complaint)
 
 
 class DataSource(abc.ABC):

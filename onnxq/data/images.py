@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.data.base import DataSource, Feed
+from onnxq.data.base import DataSource, Feed, readable
 from onnxq.data.decode import check_header, load_rgb
 from onnxq.data.fit import fixed_batch, to_feed
 from onnxq.data.grouping import grouped
@@ -123,17 +123,11 @@ class ImageSource(DataSource):
         Raises:
             DataError: Not one of the images can be decoded, or one does not fit the model.
         """
-        decoded = 0
-        for index in indices:
-            feed = self.feed(index)
-            if feed is not None:
-                decoded += 1
-                yield feed
-        if len(indices) and not decoded:
-            raise DataError(
-                f"{self._where}: none of the {len(indices)} chosen images can be decoded;"
-                " check the files"
-            )
+        return readable(
+            map(self.feed, indices),
+            f"{self._where}: none of the {len(indices)} chosen images can be decoded;"
+            " check the files",
+        )
 
     def feed(self, index: int) -> Feed | None:
         """Returns the image at `index`; None, recorded in `skipped`, if it cannot be decoded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxq.data.base import DataSource, Feed
+from onnxq.data.base import DataSource, Feed, readable
 from onnxq.data.fit import fixed_batch
 from onnxq.data.images import ImageSource
 from onnxq.errors import DataError
@@ -70,17 +70,11 @@ class JoinedSource(DataSource):
         Raises:
             DataError: Not one of the samples can be read, or one does not fit the model.
         """
-        read = 0
-        for index in indices:
-            feed = self._feed(index)
-            if feed is not None:
-                read += 1
-                yield feed
-        if len(indices) and not read:
-            raise DataError(
-                f"{self._where}: none of the {len(indices)} chosen samples can be read;"
-                " check the files"
-            )
+        return readable(
+            map(self._feed, indices),
+            f"{self._where}: none of the {len(indices)} chosen samples can be read;"
+            " check the files",
+        )
 
     def _feed(self, index: int) -> Feed | None:
         joined: Feed = {}

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxq.errors import ModelError
 from onnxq.graph.inventory import all_tensors
 
-__all__ = ["attach_external_data", "external_tensors", "mapped_files"]
+__all__ = ["attach_external_data", "external_tensors", "mapped_files", "size_on_disk"]
 
 
 def external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
@@ -89,3 +89,13 @@ def _refuse_short(tensor: ir.ExternalTensor, size: int) -> None:
             f"{where} is cut short: it needs {start + tensor.nbytes} bytes, the file has {size}; "
             "copy or download it again"
         )
+
+
+def size_on_disk(path: str | os.PathLike[str], model: ir.Model) -> int:
+    """Returns the bytes of a model's file and of the arrays that it keeps outside.
+
+    Args:
+        path: The file that ``model`` was read from.
+        model: Its arrays may be mapped still.
+    """
+    return Path(path).stat().st_size + sum(tensor.nbytes for tensor in external_tensors(model))

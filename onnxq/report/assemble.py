@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
+from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.graph.query import macs
 from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result, TraceRow
 from onnxq.report.versions import versions
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from onnxq.config import Config
     from onnxq.data.calibration import CalibrationData
     from onnxq.graph.io import ModelSource
@@ -152,13 +153,7 @@ def _size(source: ModelSource, model: ir.Model) -> int:
     """Bytes of the model as given, external data included."""
     if isinstance(source, bytes):
         return len(source)
-    external = sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if isinstance(value.const_value, ir.ExternalTensor)
-    )
     if isinstance(source, str | os.PathLike):
-        return Path(source).stat().st_size + external
+        return size_on_disk(source, model)
     # ``model`` may be in float32 by now, since onnxruntime does not run it as it was given.
     return _weight_size(load(source))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from onnxq.report.bench_text import verdict
+from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
     from onnxq.report.bench_result import Bench, ModelBench
@@ -29,7 +29,7 @@ def bench_json(bench: Bench) -> str:
         "rounds": bench.rounds,
         "models": [_model(model) for model in bench.models],
     }
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(report)
 
 
 def _model(model: ModelBench) -> dict[str, Any]:

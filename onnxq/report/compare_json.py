@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from onnxq.report.compare_text import verdict
 from onnxq.report.json_report import decibels, fidelity_json
+from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
     from onnxq.report.compare_result import Compared, ComparedLayer
@@ -31,7 +31,7 @@ def compare_json(compared: Compared) -> str:
         "guilty": None if compared.guilty is None else compared.guilty.node,
         "layers": [_layer(layer) for layer in compared.layers],
     }
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(report)
 
 
 def _layer(layer: ComparedLayer) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
     from onnxq.report.inspect_result import Inspection
@@ -24,4 +25,4 @@ def inspect_json(found: Inspection) -> str:
         "macs": found.macs,
         "activations": None if peak is None else peak._asdict(),
     }
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(report)

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onnxq.report.float_table import float_table
 from onnxq.report.summary import float_groups
 from onnxq.report.units import bytes_text, count_text, percent_text
 
@@ -25,7 +26,6 @@ __all__ = ["inspect_text"]
 _METADATA_SHOWN = 8
 _LONGEST = 100
 _BODIES_SHOWN = 8
-_GROUPS_SHOWN = 15
 _IMAGE_RANK = 4
 
 
@@ -151,18 +151,7 @@ def _forecast(would: Forecast) -> Iterator[RenderableType]:
     if not groups:
         return
     yield Text("  would stay float:")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold", max_width=48)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
-    for group in groups[:_GROUPS_SHOWN]:
-        work = f"{count_text(group.macs)} MACs" if group.macs else ""
-        table.add_row(Text(f"    {group.what}"), Text(work), Text(group.reason))
-    if len(groups) > _GROUPS_SHOWN:
-        table.add_row(
-            Text(f"    … and {len(groups) - _GROUPS_SHOWN} more"), Text(), Text("see --json")
-        )
-    yield table
+    yield float_table(groups, indent="    ", more="see --json")
 
 
 def _facts(rows: Iterable[Row]) -> Table:

@@ -7,10 +7,11 @@ noise is written as 999 dB, one without signal as -999 dB, and one that is no nu
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, Result
@@ -51,7 +52,7 @@ def json_report(result: Result) -> str:
             "passes": [{"name": row.name, "seconds": row.seconds} for row in result.trace],
         },
     }
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(report)
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:

@@ -8,19 +8,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onnxq.report.float_table import float_table
 from onnxq.report.summary import facts, float_groups
-from onnxq.report.units import count_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from onnxq.report.result import Result
-    from onnxq.report.summary import FloatGroup
 
 __all__ = ["text_report"]
 
 _STYLES = {"good": "green", "bad": "bold red", "doubt": "yellow", "plain": ""}
-_GROUPS_SHOWN = 15
 
 
 def text_report(result: Result) -> RenderableType:
@@ -28,7 +26,11 @@ def text_report(result: Result) -> RenderableType:
     parts: list[RenderableType] = [_facts(result)]
     groups = float_groups(result.stayed_float)
     if groups:
-        parts += [Text(), Text("stayed float", "bold"), _stayed_float(groups)]
+        parts += [
+            Text(),
+            Text("stayed float", "bold"),
+            float_table(groups, indent="  ", more="see --report or --json"),
+        ]
     if result.warnings:
         parts.append(Text())
         parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in result.warnings]
@@ -47,20 +49,6 @@ def _facts(result: Result) -> Table:
         label = "" if fact.label == last else fact.label
         table.add_row(Text(label), Text(fact.value), Text(fact.detail, style))
         last = fact.label or last
-    return table
-
-
-def _stayed_float(groups: list[FloatGroup]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold", max_width=48)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
-    for group in groups[:_GROUPS_SHOWN]:
-        macs = f"{count_text(group.macs)} MACs" if group.macs else ""
-        table.add_row(Text(f"  {group.what}"), Text(macs), Text(group.reason))
-    if len(groups) > _GROUPS_SHOWN:
-        more = len(groups) - _GROUPS_SHOWN
-        table.add_row(Text(f"  … and {more} more"), Text(), Text("see --report or --json"))
     return table
 
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["bytes_text", "count_text", "percent_text"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["array_text", "bytes_text", "count_text", "percent_text"]
+
+
+def array_text(array: npt.NDArray[Any]) -> str:
+    """Returns element type and shape of an array: ``float32[1,3,224,224]``."""
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
 def bytes_text(number: int) -> str:

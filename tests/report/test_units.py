@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from onnxq.report.units import bytes_text, count_text, percent_text
+from onnxq.report.units import array_text, bytes_text, count_text, percent_text
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,8 @@ def test_counts_have_three_digits(number: int, text: str) -> None:
 )
 def test_only_what_is_complete_reads_hundred_percent(share: float, text: str) -> None:
     assert percent_text(share) == text
+
+
+def test_arrays_have_their_element_type_and_shape() -> None:
+    assert array_text(np.zeros((1, 3), np.float32)) == "float32[1,3]"
+    assert array_text(np.zeros((), np.int64)) == "int64[]"
