@@ -17,7 +17,7 @@ from onnxq.data.graph_ops import GraphOps
 from onnxq.data.model_inputs import input_specs
 from onnxq.data.preprocess_graph import IMAGE, add_preprocess
 from onnxq.errors import ConfigError
-from onnxq.graph.edit import fresh_name
+from onnxq.graph.names import fresh_name
 
 if TYPE_CHECKING:
     from onnxq.data.preprocess import Preprocess

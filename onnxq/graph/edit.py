@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.names import fresh_name
 from onnxq.graph.query import is_graph_output, weight_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "add_initializer",
     "drop_if_unused",
-    "fresh_name",
     "insert_after",
     "new_node",
     "remove_node",
@@ -32,20 +32,6 @@ __all__ = [
     "set_weight",
     "take_over",
 ]
-
-
-def fresh_name(graph: ir.Graph, stem: str) -> str:
-    """Returns ``stem``, or ``stem`` with the lowest number that makes it new in the graph.
-
-    Names of nodes and of values, those in subgraphs included, count as taken.
-    """
-    taken = _names(graph)
-    if stem not in taken:
-        return stem
-    number = 1
-    while f"{stem}_{number}" in taken:
-        number += 1
-    return f"{stem}_{number}"
 
 
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
@@ -244,15 +230,3 @@ def _graph_of(node: ir.Node) -> ir.Graph:
     if node.graph is None:
         raise ValueError(f"{node.name} belongs to no graph")
     return node.graph
-
-
-def _names(graph: ir.Graph) -> set[str | None]:
-    names: set[str | None] = {value.name for value in graph.inputs}
-    names.update(graph.initializers)
-    for inner in graph.subgraphs():
-        names.update(value.name for value in inner.inputs)
-        names.update(inner.initializers)
-    for node in graph.all_nodes():
-        names.add(node.name)
-        names.update(value.name for value in node.outputs)
-    return names

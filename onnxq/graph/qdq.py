@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.names import Names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -43,18 +45,8 @@ class GraphEditor:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._taken = {value.name for node in graph.all_nodes() for value in node.outputs}
-        self._taken |= {node.name for node in graph.all_nodes()}
-        self._taken |= {value.name for value in graph.inputs} | set(graph.initializers)
+        self.fresh = Names(graph).fresh
         self._constants: dict[tuple[str, str, bytes, tuple[int, ...]], ir.Value] = {}
-
-    def fresh(self, stem: str) -> str:
-        """Returns a name that nothing in the graph bears yet, ``stem`` if that is free."""
-        name, number = stem, 1
-        while name in self._taken:
-            name, number = f"{stem}_{number}", number + 1
-        self._taken.add(name)
-        return name
 
     def constant(
         self, stem: str, array: npt.NDArray[np.generic], dtype: ir.DataType | None = None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,12 @@ from onnxq.numerics.affine import affine_params
 if TYPE_CHECKING:
     from onnxq.numerics.statistics import ValueStats
 
-__all__ = ["Behind", "RangeProblem", "error_function"]
+__all__ = ["Behind", "Errors", "RangeProblem", "error_function"]
 
 Behind: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Errors: TypeAlias = Callable[
+    [npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]
+]
 
 _POINTS_PER_BIN = 4
 # A bin cut to less than this share of its width holds one repeated number, such as 6 after ReLU6.
@@ -66,8 +69,8 @@ class RangeProblem:
         return low, high
 
 
-def error_function(problem: RangeProblem, p: float) -> Callable[[float, float], float]:
-    """Returns (low, high) → mean of |e|^p over all elements when that range is used.
+def error_function(problem: RangeProblem, p: float) -> Errors:
+    """Returns (lows [n], highs [n]) → [n]: mean of |e|^p over all elements, for each range used.
 
     Args:
         problem: The value.
@@ -79,7 +82,7 @@ def error_function(problem: RangeProblem, p: float) -> Callable[[float, float], 
     """
     histogram = problem.stats.histogram
     if not histogram.counts.size:
-        return lambda _low, _high: 0.0
+        return lambda low, _high: np.zeros(low.shape)
     edges = _cut_edges(problem)
     if problem.behind is None:
         return _spread_error(problem, edges, p)
@@ -95,32 +98,48 @@ def _cut_edges(problem: RangeProblem) -> npt.NDArray[np.float64]:
     return edges
 
 
-def _grid(problem: RangeProblem, low: float, high: float) -> tuple[float, int, int]:
-    """Returns the scale, and the least and greatest multiple of it that has a code."""
-    scale, zero_point = affine_params(low, high, problem.codes)
-    return float(scale), problem.codes[0] - int(zero_point), problem.codes[1] - int(zero_point)
+class _Grids(NamedTuple):
+    """What is exactly represented under each of some ranges, float64 [n, 1] each.
+
+    Attributes:
+        scale: The scale.
+        least: Least multiple of it that has a code.
+        greatest: Greatest multiple.
+    """
+
+    scale: npt.NDArray[np.float64]
+    least: npt.NDArray[np.float64]
+    greatest: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, problem: RangeProblem, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+    ) -> Self:
+        scale, zero_point = affine_params(low, high, problem.codes)
+        ends = (np.float64(code) - zero_point[:, np.newaxis] for code in problem.codes)
+        return cls(scale.astype(np.float64)[:, np.newaxis], *ends)
 
 
-def _spread_error(
-    problem: RangeProblem, edges: npt.NDArray[np.float64], p: float
-) -> Callable[[float, float], float]:
+def _spread_error(problem: RangeProblem, edges: npt.NDArray[np.float64], p: float) -> Errors:
     density = problem.stats.histogram.counts / np.diff(edges) / problem.stats.histogram.total
     cell = 2 * 0.5 ** (p + 1)
 
-    def error(low: float, high: float) -> float:
-        scale, least, greatest = _grid(problem, low, high)
-        u = edges / scale
-        k = np.clip(np.rint(u), least, greatest)
+    def errors(
+        low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        grids = _Grids.of(problem, low, high)
+        u = edges / grids.scale
+        k = np.clip(np.rint(u), grids.least, grids.greatest)
         r = u - k
         integral = (k * cell + np.copysign(_power(np.abs(r), p + 1), r)) / (p + 1)
-        return float(density @ np.diff(integral) * scale ** (p + 1))
+        return np.asarray((np.diff(integral) @ density) * grids.scale[:, 0] ** (p + 1))
 
-    return error
+    return errors
 
 
 def _point_error(
     problem: RangeProblem, behind: Behind, edges: npt.NDArray[np.float64], p: float
-) -> Callable[[float, float], float]:
+) -> Errors:
     histogram = problem.stats.histogram
     filled = np.flatnonzero(histogram.counts)
     at = (np.arange(_POINTS_PER_BIN) + 0.5) / _POINTS_PER_BIN
@@ -130,18 +149,21 @@ def _point_error(
     weights = np.repeat(histogram.counts[filled], _POINTS_PER_BIN) / (
         _POINTS_PER_BIN * histogram.total
     )
+    codes = np.arange(problem.codes[1] - problem.codes[0] + 1, dtype=np.float64)
 
-    def error(low: float, high: float) -> float:
-        scale, least, greatest = _grid(problem, low, high)
-        k = np.clip(np.rint(points / scale), least, greatest)
-        if greatest - least < _TABLE_CODES:
-            table = behind(np.arange(least, greatest + 1, dtype=np.float64) * scale)
-            found = table[(k - least).astype(np.intp)]
+    def errors(
+        low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        grids = _Grids.of(problem, low, high)
+        k = np.clip(np.rint(points / grids.scale), grids.least, grids.greatest)
+        if codes.size <= _TABLE_CODES:
+            table = behind((grids.least + codes) * grids.scale)
+            found = np.take_along_axis(table, (k - grids.least).astype(np.intp), axis=1)
         else:
-            found = behind(k * scale)
-        return float(weights @ _power(np.abs(wanted - found), p))
+            found = behind(k * grids.scale)
+        return np.asarray(_power(np.abs(wanted - found), p) @ weights)
 
-    return error
+    return errors
 
 
 def _power(x: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:

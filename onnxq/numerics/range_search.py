@@ -18,9 +18,11 @@ import numpy as np
 from onnxq.numerics.range_error import RangeProblem, error_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import numpy.typing as npt
+
+    _Errors = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 __all__ = ["FittedRange", "RangeProblem", "lp", "minmax", "mse", "percentile"]
 
@@ -49,7 +51,7 @@ class FittedRange(NamedTuple):
 def minmax(problem: RangeProblem) -> FittedRange:
     """Returns the range of all data; its error is the root mean square (p = 2)."""
     low, high = problem.extremes
-    return FittedRange(low, high, _root(error_function(problem, 2)(low, high), 2))
+    return _at_two(problem, low, high)
 
 
 def percentile(problem: RangeProblem, percent: float = 99.99) -> FittedRange:
@@ -70,7 +72,7 @@ def percentile(problem: RangeProblem, percent: float = 99.99) -> FittedRange:
     if problem.symmetric:
         high = max(-low, high)
         low = -high
-    return FittedRange(low, high, _root(error_function(problem, 2)(low, high), 2))
+    return _at_two(problem, low, high)
 
 
 def mse(problem: RangeProblem) -> FittedRange:
@@ -94,8 +96,8 @@ def lp(problem: RangeProblem, p: float) -> FittedRange:
     low, high = problem.extremes
     error = error_function(problem, p)
 
-    def cut(a: float, b: float) -> float:
-        return error(a * low, b * high)
+    def cut(a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        return error(*np.broadcast_arrays(np.multiply(a, low), np.multiply(b, high)))
 
     t, least = _scan(lambda t: cut(t, t), _FRACTIONS)
     if problem.symmetric or low == 0.0 or high == 0.0:
@@ -110,28 +112,27 @@ def lp(problem: RangeProblem, p: float) -> FittedRange:
     return FittedRange(low * a, high * b, _root(least, p))
 
 
-def _improve(error: Callable[[float], float], fraction: float, least: float) -> tuple[float, float]:
+def _improve(error: _Errors, fraction: float, least: float) -> tuple[float, float]:
     found, lesser = _scan(error, _COARSE)
     return (found, lesser) if lesser < least else (fraction, least)
 
 
-def _scan(
-    error: Callable[[float], float], fractions: npt.NDArray[np.float64]
-) -> tuple[float, float]:
+def _scan(error: _Errors, fractions: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Returns the best fraction, and its error, on the grid and then between its neighbours."""
-    best, least = _first_least(error, fractions)
-    at = int(np.flatnonzero(fractions == best)[0])
+    errors = error(fractions)
+    at = int(errors.argmin())
     above, below = fractions[max(at - 1, 0)], fractions[min(at + 1, fractions.size - 1)]
     finer = np.linspace(above, below, _REFINEMENTS + 2)[1:-1]
-    better, lesser = _first_least(error, finer)
-    return (better, lesser) if lesser < least else (best, least)
+    lesser = error(finer)
+    if lesser.min() < errors[at]:
+        return float(finer[lesser.argmin()]), float(lesser.min())
+    return float(fractions[at]), float(errors[at])
 
 
-def _first_least(
-    error: Callable[[float], float], fractions: Iterable[float]
-) -> tuple[float, float]:
-    errors = [(float(fraction), error(float(fraction))) for fraction in fractions]
-    return min(errors, key=lambda item: item[1])
+def _at_two(problem: RangeProblem, low: float, high: float) -> FittedRange:
+    """Returns a range with its root mean square error."""
+    error = error_function(problem, 2)(np.array([low]), np.array([high]))
+    return FittedRange(low, high, _root(float(error[0]), 2))
 
 
 def _root(mean: float, p: float) -> float:

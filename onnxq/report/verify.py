@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnxq.report.result import Fidelity, HeavyLayer, Latency
+from onnxq.runtime.ahead import ahead
 from onnxq.runtime.benchmark import interleaved_latency
 from onnxq.runtime.kernels import integer_share
 from onnxq.runtime.session import make_session
@@ -71,11 +72,11 @@ def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
     Returns:
         SQNR of every float output, and what the task measures.
     """
-    first = make_session(real, threads=threads)
-    second = make_session(quantized, threads=threads)
+    first = make_session(real, threads=threads, spin=False)
+    second = make_session(quantized, threads=threads, spin=False)
     comparison, samples = task.comparison(), 0
-    for feed in feeds:
-        comparison.add(first.run(feed), second.run(feed))
+    for outputs in ahead(lambda feed: (first.run(feed), second.run(feed)), feeds):
+        comparison.add(*outputs)
         samples += 1
         if progress is not None:
             progress(samples)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxq.runtime.ahead import ahead
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def channel_means(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Runs ``model``, without optimizations, and returns value name → means, float64 [samples, C].
 
-    One sample's values are held at a time.
+    A sample's values are reduced and dropped while the next one runs.
 
     Args:
         model: Left as it is.
@@ -37,9 +38,10 @@ def channel_means(
         feeds: One mapping of input name → array per sample.
         threads: Threads inside an operator.
     """
-    session = make_session(model, optimize=False, threads=threads, outputs=values)
+    session = make_session(model, optimize=False, threads=threads, outputs=values, spin=False)
     found: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in session.outputs}
-    for feed in feeds:
-        for name, array in session.run(feed).items():
+    for arrays in ahead(session.run, feeds):
+        while arrays:
+            name, array = arrays.popitem()
             found[name].append(channel_mean(array))
     return {name: np.stack(means) for name, means in found.items() if means}

@@ -8,13 +8,13 @@ number of samples.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxq.errors import DataError
 from onnxq.numerics.statistics import Stats
+from onnxq.runtime.ahead import ahead
 from onnxq.runtime.gather import Gatherer, NotFiniteError
 from onnxq.runtime.session import make_session
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from onnxq.runtime.session import Feed, ModelLike
+    from onnxq.runtime.session import Feed, ModelLike, Session
 
 __all__ = ["observe"]
 
@@ -41,12 +41,13 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
 
     Args:
         model: The float model; left as it is.
-        feeds: One mapping of input name → array per sample; read one at a time, once.
+        feeds: One mapping of input name → array per sample; read one at a time, once, at most one
+            more than ``progress`` has counted.
         values: Names of inputs and of values that the main graph's nodes produce. Others (weights,
             values inside subgraphs), and values that are not floating point, have no statistics.
         channel_axis: Value name → axis of its channels, or None for none. Where a value is not
             named: axis 1 at rank 2, 4 and more, the last at rank 3, none below.
-        threads: Threads inside an operator, and for reducing values side by side.
+        threads: Threads inside an operator.
         progress: Called with the number of samples done, after each.
 
     Returns:
@@ -58,23 +59,17 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
         ModelError: onnxruntime refuses the model or a sample.
     """
     axes = channel_axis or {}
-    session = make_session(model, optimize=False, threads=threads, outputs=values)
+    session = make_session(model, optimize=False, threads=threads, outputs=values, spin=False)
     names = [name for name in session.inputs if name in set(values)] + list(session.outputs)
     gatherers = [Gatherer(name, axes.get(name, ...)) for name in names]
-    shares = [gatherers[worker::threads] for worker in range(threads)]
     samples = 0
     try:
-        with ThreadPoolExecutor(max_workers=threads) as pool:
-            for feed in feeds:
-                _check_finite(feed, samples)
-                arrays = {**feed, **session.run(feed)}
-                jobs = [pool.submit(_add, share, arrays, samples) for share in shares]
-                for job in jobs:
-                    job.result()
-                del arrays
-                samples += 1
-                if progress is not None:
-                    progress(samples)
+        for arrays in ahead(lambda item: _run(session, *item), enumerate(feeds)):
+            for gatherer in gatherers:
+                gatherer.add(arrays.pop(gatherer.name), samples)
+            samples += 1
+            if progress is not None:
+                progress(samples)
         found = {gatherer.name: gatherer.stats() for gatherer in gatherers}
     except NotFiniteError as error:
         raise DataError(
@@ -87,9 +82,10 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
     return Stats({name: stats for name, stats in found.items() if stats is not None}, samples)
 
 
-def _add(share: list[Gatherer], arrays: Mapping[str, npt.NDArray[Any]], sample: int) -> None:
-    for gatherer in share:
-        gatherer.add(arrays[gatherer.name], sample)
+def _run(session: Session, number: int, feed: Feed) -> dict[str, npt.NDArray[Any]]:
+    """Returns the sample's inputs and outputs."""
+    _check_finite(feed, number)
+    return {**feed, **session.run(feed)}
 
 
 def _check_finite(feed: Feed, sample: int) -> None:

@@ -102,7 +102,7 @@ class Session:
         return Path(self._session.end_profiling())
 
 
-def make_session(  # noqa: PLR0913  (five of the six have defaults and are named at the call)
+def make_session(  # noqa: PLR0913  (all but one have defaults and are named at the call)
     model: ModelLike,
     *,
     optimize: bool = True,
@@ -110,6 +110,7 @@ def make_session(  # noqa: PLR0913  (five of the six have defaults and are named
     outputs: Sequence[str] | None = None,
     trace: Trace | None = None,
     provider: str = CPU,
+    spin: bool = True,
 ) -> Session:
     """Returns a session that runs ``model``, on the CPU unless ``provider`` says otherwise.
 
@@ -122,11 +123,15 @@ def make_session(  # noqa: PLR0913  (five of the six have defaults and are named
         trace: Where to write the optimized graph and a profile.
         provider: Name of an execution provider that the installed onnxruntime offers; it leaves
             what it cannot run to the CPU.
+        spin: Whether threads wait for the next operator busily, as is onnxruntime's way: quick
+            where nothing else is to be done, a waste where something is.
 
     Raises:
         ModelError: onnxruntime refuses the model.
     """
     options = _options(optimize, threads, trace)
+    if not spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if outputs is not None:
         model = expose(_as_model(model), outputs)
     if isinstance(model, ir.Model):

@@ -45,10 +45,8 @@ def pairwise_overlap(
 
     Boxes too large for their area to be a number overlap nothing.
     """
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     with np.errstate(over="ignore", invalid="ignore"):
-        shared = np.clip(high - low, 0, None).prod(2)
+        shared = _common(first, second, 0) * _common(first, second, 1)
         areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (first, second)]
         union = areas[0][:, None] + areas[1][None, :] - shared
         overlap: npt.NDArray[np.float32] = (shared / np.maximum(union, 1e-9)).astype(np.float32)
@@ -65,12 +63,30 @@ def suppress(
         classes: [n].
         overlap: A box that overlaps a better one of its class by more is dropped.
     """
-    clashes = (pairwise_overlap(boxes, boxes) > overlap) & (classes[:, None] == classes[None, :])
+    alive = np.zeros(len(boxes), np.bool_)
+    for label in np.unique(classes):
+        mine = np.flatnonzero(classes == label)
+        alive[mine] = _survive(boxes[mine], overlap)
+    return np.flatnonzero(alive)
+
+
+def _survive(boxes: npt.NDArray[np.float32], overlap: float) -> npt.NDArray[np.bool_]:
+    """Returns for boxes of one class, best first, whether no surviving better one overlaps it."""
+    clashes = pairwise_overlap(boxes, boxes) > overlap
     alive = np.ones(len(boxes), np.bool_)
     for index in range(len(boxes)):
         if alive[index]:
             alive[index + 1 :] &= ~clashes[index, index + 1 :]
-    return np.flatnonzero(alive)
+    return alive
+
+
+def _common(
+    first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], axis: int
+) -> npt.NDArray[np.float32]:
+    """Returns the length that boxes [n, 4] and [m, 4] have in common along an axis, [n, m]."""
+    low = np.maximum(first[:, None, axis], second[None, :, axis])
+    high = np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+    return np.asarray(np.maximum(high - low, 0), np.float32)
 
 
 def best(detections: Detections, overlap: float, limit: int) -> Detections:

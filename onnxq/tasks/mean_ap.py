@@ -67,12 +67,14 @@ def _match(
 ) -> npt.NDArray[np.bool_]:
     """Marks which detections, best first, hit a box that no better one hit: bool [n, 10]."""
     hits = np.zeros((len(boxes), len(OVERLAPS)), np.bool_)
+    if not hits.size or not len(wanted):
+        return hits
     overlaps = pairwise_overlap(boxes, wanted)
     for column, threshold in enumerate(OVERLAPS):
         free = np.ones(len(wanted), np.bool_)
         for row in range(len(boxes)):
             candidates = np.where(free, overlaps[row], 0)
-            if candidates.size and candidates.max() >= threshold:
+            if candidates.max() >= threshold:
                 free[candidates.argmax()] = False
                 hits[row, column] = True
     return hits

@@ -24,13 +24,8 @@ import onnx_ir as ir
 from onnxq.graph.channel_classes import channel_classes
 from onnxq.graph.channel_layout import choose_layout
 from onnxq.graph.channel_routing import read_routing
-from onnxq.graph.edit import (
-    add_initializer,
-    fresh_name,
-    new_node,
-    remove_unread,
-    replace_weight,
-)
+from onnxq.graph.edit import add_initializer, new_node, remove_unread, replace_weight
+from onnxq.graph.names import Names
 from onnxq.graph.query import is_graph_output, weight_of
 from onnxq.passbase import RewritePass
 
@@ -206,7 +201,8 @@ class _Joiner:
         sizes = np.diff(bounds).astype(np.int64)
         graph = source.graph
         assert isinstance(graph, ir.Graph)
-        name = fresh_name(graph, f"{source.name}_Split")
+        names = Names(graph)
+        name = names.fresh(f"{source.name}_Split")
         lengths = add_initializer(graph, f"{name}.sizes", sizes)
         node = ir.node("Split", [source, lengths], {"axis": 1}, num_outputs=len(sizes), name=name)
         producer = source.producer()
@@ -215,7 +211,7 @@ class _Joiner:
         else:
             graph.insert_after(producer, node)
         for number, (part, length) in enumerate(zip(node.outputs, sizes, strict=True)):
-            part.name = fresh_name(graph, f"{name}_out_{number}")
+            part.name = names.fresh(f"{name}_out_{number}")
             part.type = source.type
             part.shape = ir.Shape([source.shape[0], int(length), *source.shape[2:]])
         return dict(zip(bounds[:-1], node.outputs, strict=True))

@@ -22,7 +22,8 @@ import onnx_ir as ir
 
 from onnxq.errors import ModelError
 from onnxq.graph.bypass import try_bypass
-from onnxq.graph.edit import fresh_name, new_node, replace_uses
+from onnxq.graph.edit import new_node, replace_uses
+from onnxq.graph.names import fresh_name
 from onnxq.graph.query import is_op
 from onnxq.passbase import RewritePass, node_label
 

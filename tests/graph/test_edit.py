@@ -16,21 +16,6 @@ _TEXT = """f (float[3] x, float[3] k) => (float[3] y, float[3] z) {
     z = Mul(a, k) }"""
 
 
-def test_fresh_names_avoid_nodes_values_and_subgraphs() -> None:
-    graph = build(
-        """f (bool c, float[2] x) => (float[2] y) {
-            y = If(c) <
-                then_branch = t () => (float[2] p) { p = Neg(x) },
-                else_branch = e () => (float[2] q) { q = Relu(x) }
-            > }"""
-    ).graph
-    assert edit.fresh_name(graph, "new") == "new"
-    assert [edit.fresh_name(graph, name) for name in "xyp"] == ["x_1", "y_1", "p_1"]
-    assert edit.fresh_name(graph, "node_y") == "node_y_1"
-    graph[0].name = "x_1"
-    assert edit.fresh_name(graph, "x") == "x_2"
-
-
 def test_add_initializer() -> None:
     graph = build(_TEXT, k=rng_weight(3)).graph
     value = edit.add_initializer(graph, "k", np.ones((2, 1), np.float32))

@@ -15,24 +15,6 @@ def _affine(scale: float = 0.5, zero_point: int = 10) -> Affine:
     return Affine(np.asarray(scale, np.float32), np.asarray(zero_point, np.uint8))
 
 
-def test_fresh_names_avoid_nodes_values_inputs_and_weights() -> None:
-    source = build("f (float[3] x, float[3] w) => (float[3] y) { y = Add(x, w) }", w=np.ones(3))
-    editor = GraphEditor(source.graph)
-    for name in ("x", "w", "y", "node_y"):
-        assert editor.fresh(name) == f"{name}_1"
-    assert editor.fresh("new") == "new"
-    assert editor.fresh("new") == "new_1"
-
-
-def test_fresh_names_avoid_those_inside_subgraphs() -> None:
-    source = model(
-        """f (bool c, float[2] x) => (float[2] y) {
-            y = If(c) <then_branch = t () => (float[2] p) { p = Neg(x) },
-                       else_branch = e () => (float[2] q) { q = Abs(x) }> }"""
-    )
-    assert GraphEditor(source.graph).fresh("p") == "p_1"
-
-
 def test_equal_scalars_share_one_constant() -> None:
     editor = GraphEditor(build(_TEXT).graph)
     a = editor.constant("a", np.asarray(0.5, np.float32))

@@ -7,14 +7,7 @@ import pytest
 from onnxq.numerics.affine import affine_params, fake_quantize
 from onnxq.numerics.range_error import Behind, RangeProblem, error_function
 from onnxq.numerics.statistics import ValueStats
-
-
-def silu(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(x / (1 + np.exp(-x)))
-
-
-def leaky(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(x < 0, 0.1 * x, x)
+from tests.numerics.ranges import error_of, leaky, silu
 
 
 def identity(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -52,7 +45,7 @@ def test_the_error_is_that_of_quantizing_every_element(
         low, high = (cut * end for end in problem.extremes)
         quantized = fake_quantize(x, *affine_params(low, high, codes), codes)
         exact = np.mean(np.abs(f(x.astype(np.float64)) - f(quantized.astype(np.float64))) ** p)
-        found = error_function(problem, p)(low, high)
+        found = error_of(problem, p, low, high)
         assert found ** (1 / p) == pytest.approx(exact ** (1 / p), rel=0.02)
 
 
@@ -62,12 +55,12 @@ def test_bins_wider_than_the_scale_are_no_obstacle() -> None:
     assert problem.stats.histogram.width > 10 * (2 / 255)
     clipped = 2 * (500 - 1) ** 2 / 50_002
     rounding = (2 / 255) ** 2 / 12
-    assert error_function(problem, 2)(-1, 1) - clipped == pytest.approx(rounding, abs=0.01)
+    assert error_of(problem, 2, -1, 1) - clipped == pytest.approx(rounding, abs=0.01)
 
 
 def test_zeros_cost_nothing() -> None:
     problem = RangeProblem(ValueStats.of(np.zeros(9)), (0, 255))
-    assert error_function(problem, 2)(0, 0) == 0.0
+    assert error_of(problem, 2, 0, 0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -85,3 +78,15 @@ def test_extremes_hold_zero_and_keep_the_bounds(
 ) -> None:
     stats = ValueStats.of(np.array([-2.0, 5.0]))
     assert RangeProblem(stats, (0, 255), symmetric, bounds).extremes == wanted
+
+
+@pytest.mark.parametrize("codes", [(0, 255), (-32768, 32767)])
+@pytest.mark.parametrize("behind", [None, silu])
+def test_many_ranges_at_once_are_each_judged_as_alone(
+    codes: tuple[int, int], behind: Behind | None
+) -> None:
+    stats = ValueStats.of(np.random.default_rng(0).normal(size=1000))
+    problem = RangeProblem(stats, codes, behind=behind)
+    low, high = np.array([0.0, -1.0, -3.0]), np.array([2.0, 1.0, 0.0])
+    alone = [error_of(problem, 2, *ends) for ends in zip(low, high, strict=True)]
+    np.testing.assert_allclose(error_function(problem, 2)(low, high), alone, rtol=1e-12)

@@ -9,6 +9,7 @@ from onnxq.numerics.affine import affine_params
 from onnxq.numerics.range_error import error_function
 from onnxq.numerics.range_search import RangeProblem, lp, minmax, mse, percentile
 from onnxq.numerics.statistics import ValueStats
+from tests.numerics.ranges import error_of, leaky, silu
 
 ARRAYS = hnp.arrays(
     np.float32,
@@ -17,14 +18,6 @@ ARRAYS = hnp.arrays(
 )
 BOUNDS = st.sampled_from([(-np.inf, np.inf), (0.0, np.inf), (0.0, 6.0), (-3.0, 3.0)])
 CODES = st.sampled_from([(0, 255), (-8, 7), (0, 15), (-128, 127)])
-
-
-def leaky(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(x < 0, 0.1 * x, x)
-
-
-def silu(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(x / (1 + np.exp(-x)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,8 +36,8 @@ def test_the_best_range_is_legal_and_no_worse_than_minmax(
     low, high, error = lp(problem, p)
     widest = minmax(problem)
     assert widest.low <= low <= 0.0 <= high <= widest.high
-    assert error <= error_function(problem, p)(widest.low, widest.high) ** (1 / p) * (1 + 1e-9)
-    assert error == pytest.approx(error_function(problem, p)(low, high) ** (1 / p), abs=1e-12)
+    assert error <= error_of(problem, p, widest.low, widest.high) ** (1 / p) * (1 + 1e-9)
+    assert error == pytest.approx(error_of(problem, p, low, high) ** (1 / p), rel=1e-9, abs=1e-12)
     assert not symmetric or low == -high
     assert affine_params(low, high, codes)[0] > 0
 
@@ -66,11 +59,9 @@ def test_minmax_is_the_range_of_the_data() -> None:
 def test_the_search_finds_the_minimum_of_a_full_grid() -> None:
     x = np.random.default_rng(0).laplace(0.5, size=50_000).astype(np.float32)
     problem = RangeProblem(ValueStats.of(x), (0, 15))
-    error = error_function(problem, 2)
     low, high = problem.extremes
-    grid = min(
-        error(a * low, b * high) for a in np.linspace(0.02, 1, 50) for b in np.linspace(0.02, 1, 50)
-    )
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(*[np.linspace(0.02, 1, 50)] * 2))
+    grid = error_function(problem, 2)(a * low, b * high).min()
     assert mse(problem).error <= np.sqrt(grid) * 1.002
 
 

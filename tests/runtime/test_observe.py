@@ -55,12 +55,12 @@ def test_parts_merge_to_the_whole() -> None:
         assert merged[name].mean == pytest.approx(whole[name].mean, rel=1e-6)
 
 
-def test_feeds_are_read_once_and_one_at_a_time() -> None:
+def test_feeds_are_read_once_and_one_ahead() -> None:
     done = 0
 
     def feeds() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
         for number, feed in enumerate(samples(4)):
-            assert done == number
+            assert number <= done + 1
             yield feed
 
     def progress(count: int) -> None:
