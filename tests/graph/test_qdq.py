@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.spec import violations_qdq
 from tests.passes.rewrite.building import build
-from tests.support import model, run
+from tests.support import run
 
 _TEXT = "f (float[2,3] x) => (float[2,3] y) { a = Neg(x) y = Neg(a) }"
 
