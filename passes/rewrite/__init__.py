@@ -13,6 +13,7 @@ from onnxq.passes.rewrite.global_pool import GlobalPoolPass
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
+from onnxq.passes.rewrite.select_early import SelectEarlyPass
 from onnxq.passes.rewrite.sum_to_add import SumToAddPass
 from onnxq.passes.rewrite.unshuffle_channels import UnshuffleChannelsPass
 
@@ -48,5 +49,6 @@ def float_rewrites(
         FoldPadPass(),
         ReduceMeanToPoolPass(),
         GlobalPoolPass(),
+        SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
     ]
