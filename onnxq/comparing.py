@@ -24,8 +24,8 @@ from onnxq.report.assemble import label
 from onnxq.report.compare_result import Compared, ComparedLayer
 from onnxq.report.verify import fidelity, recognized_task
 from onnxq.report.versions import versions
-from onnxq.runtime.blame import shares
-from onnxq.runtime.layer_errors import Observer, channel_fits, layer_errors
+from onnxq.runtime.blame import Rests, shares
+from onnxq.runtime.layer_errors import Observer, OwnOutputs, own_errors, whole_errors
 from onnxq.runtime.matching import match_layers
 from onnxq.runtime.reader_factors import reader_factors
 from onnxq.stages import rewritten
@@ -39,13 +39,12 @@ if TYPE_CHECKING:
     from onnxq.data import DataLike
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
-    from onnxq.runtime.layer_errors import LayerError
+    from onnxq.runtime.layer_errors import WholeError
     from onnxq.runtime.matching import MatchedLayer
 
 __all__ = ["compare"]
 
 _TASK_PROBES = 4
-_FIT_SAMPLES = 16
 _BLAME_SAMPLES = 8
 _SUSPECTS = 16
 
@@ -102,22 +101,23 @@ def _layers(
 ) -> tuple[ComparedLayer, ...]:
     """Returns what is measured at all ends of layers, in graph order."""
     numbers = samples.judges()
+    few = numbers[:_BLAME_SAMPLES]
     probe = next(iter(samples.feeds(numbers[:1])))
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
     expected = reader_factors(layers, _folded(real), other)
-    fits = channel_fits(layers, samples.feeds(numbers[:_FIT_SAMPLES]), observer, expected)
-    errors = layer_errors(
-        layers,
-        samples.feeds(numbers),
-        observer,
-        fits,
-        progress=teller(tell, "layers", len(numbers)),
-    )
-    suspects = _suspects(layers, errors)
-    few = samples.feeds(numbers[:_BLAME_SAMPLES])
-    found = shares(real, other, suspects, few, observer, fits, threads=threads)
-    return tuple(_row(layer, errors, found) for layer in layers)
+    progress = teller(tell, "layers together", len(numbers))
+    whole = whole_errors(layers, samples.feeds(numbers), observer, expected, progress=progress)
+    progress = teller(tell, "layers alone", len(numbers))
+    outputs = OwnOutputs(layers, whole, threads=threads)
+    own = own_errors(layers, samples.feeds(numbers), observer, outputs, progress=progress)
+    suspects = _suspects(layers, own)
+    ends = [layer.value for layer in layers]
+    rests = Rests(real, [layer.value for layer in suspects], ends, threads=threads)
+    outputs = OwnOutputs(suspects, whole, threads=threads)
+    progress = teller(tell, "blame", len(few))
+    found = shares(rests, samples.feeds(few), observer, outputs, progress=progress)
+    return tuple(_row(layer, whole, own, found) for layer in layers)
 
 
 def _names(first: ModelSource, second: ModelSource) -> tuple[str, str]:
@@ -165,32 +165,29 @@ def _listed(names: Sequence[str] | Mapping[str, object] | set[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _suspects(
-    layers: Sequence[MatchedLayer], errors: Mapping[str, LayerError]
-) -> list[MatchedLayer]:
+def _suspects(layers: Sequence[MatchedLayer], own: Mapping[str, float]) -> list[MatchedLayer]:
     """Returns the layers that are worst by themselves, in graph order."""
-    own = {
-        name: -math.inf if math.isnan(error.own) else error.own for name, error in errors.items()
-    }
-    wrong = [layer for layer in layers if own[layer.value] != math.inf]
-    worst = sorted(wrong, key=lambda layer: own[layer.value])[:_SUSPECTS]
+    badness = {name: -math.inf if math.isnan(ratio) else ratio for name, ratio in own.items()}
+    wrong = [layer for layer in layers if badness[layer.value] != math.inf]
+    worst = sorted(wrong, key=lambda layer: badness[layer.value])[:_SUSPECTS]
     return [layer for layer in layers if layer in worst]
 
 
 def _row(
     layer: MatchedLayer,
-    errors: Mapping[str, LayerError],
+    whole: Mapping[str, WholeError],
+    own: Mapping[str, float],
     found: Mapping[str, float],
 ) -> ComparedLayer:
-    error = errors[layer.value]
-    before = [errors[name].whole for name in layer.sources.values() if name in errors]
+    error = whole[layer.value]
+    before = [whole[name].decibels for name in layer.sources.values() if name in whole]
     return ComparedLayer(
         node=layer.node,
         op=layer.op,
         value=layer.value,
         before=min(before, default=math.inf),
-        whole=error.whole,
-        own=error.own,
-        scaled=error.scaled,
+        whole=error.decibels,
+        own=own[layer.value],
+        scaled=error.fit is not None,
         share=found.get(layer.value),
     )

@@ -17,88 +17,108 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxq.graph.query import descendants
 from onnxq.numerics.sqnr import SqnrSum
-from onnxq.runtime.layer_errors import own_output
-from onnxq.runtime.pieces import Piece
-from onnxq.runtime.session import make_session
+from onnxq.runtime.ahead import ahead
+from onnxq.runtime.expose import produced_values
+from onnxq.runtime.pieces import PieceFinder, Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.numerics.channel_fit import ChannelFit
-    from onnxq.runtime.layer_errors import Observer
-    from onnxq.runtime.matching import MatchedLayer
+    from onnxq.runtime.layer_errors import Observer, OwnOutputs
     from onnxq.runtime.session import Feed
 
     Values = Mapping[str, npt.NDArray[Any]]
 
-__all__ = ["shares"]
+__all__ = ["Rests", "shares"]
 
 
-def shares(  # noqa: PLR0913 (two models, and what was found out on them)
-    real: ir.Model,
-    second: ir.Model,
-    suspects: Sequence[MatchedLayer],
+class Rests:
+    """Runs the float model on from one value or another."""
+
+    def __init__(
+        self, real: ir.Model, values: Iterable[str], ends: Collection[str], *, threads: int = 1
+    ) -> None:
+        """Finds what is behind each value.
+
+        Args:
+            real: The float model.
+            values: Names of the values to start from.
+            ends: Names of all values that will be known: what does not depend on the value that is
+                started from is not computed again.
+            threads: Threads inside an operator.
+        """
+        produced = produced_values(real)
+        outputs = [str(value.name) for value in real.graph.outputs if value.name in produced]
+        self.outputs = tuple(outputs)
+        finder = PieceFinder(real)
+        self._pieces: dict[str, Pieces | None] = {}
+        for value in values:
+            behind = descendants([produced[value]])
+            reached = [name for name in outputs if produced[name].producer() in behind]
+            known = {value} | {name for name in ends if produced[name].producer() not in behind}
+            self._pieces[value] = (
+                Pieces([finder.find(reached, known)], threads=threads) if reached else None
+            )
+
+    def run(self, wanted: Values, value: str, changed: npt.NDArray[Any]) -> Values:
+        """Returns the outputs that depend on ``value``, which is ``changed``, by name.
+
+        Args:
+            wanted: All values of the float model that are known, by name.
+            value: One of those that were prepared.
+            changed: What stands in its place, as the float model holds it.
+        """
+        outputs = {value: changed} if value in self.outputs else {}
+        pieces = self._pieces[value]
+        if pieces is not None:
+            outputs |= pieces.run({**wanted, value: changed})[0]
+        return outputs
+
+
+def shares(
+    rests: Rests,
     feeds: Iterable[Feed],
     observer: Observer,
-    fits: Mapping[str, ChannelFit],
+    own: OwnOutputs,
     *,
-    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, float]:
     """Returns value name → share of the error at the outputs that its layer makes by itself.
 
     Args:
-        real: The float model.
-        second: The other one.
-        suspects: The layers to try, each a run of the float model.
+        rests: Of the float model, from the ends of the layers to try.
         feeds: Some samples.
         observer: Of both models.
-        fits: Of the values that the second model scales.
-        threads: Threads inside an operator.
+        own: Of the layers to try, each of which costs a run of the float model for every sample.
+        progress: Called with the number of samples done.
 
     Returns:
         Shares of 0 and more; empty where the outputs do not differ or cannot be compared.
     """
-    names = [str(value.name) for value in real.graph.outputs]
-    first = make_session(real, optimize=False, threads=threads)
-    other = make_session(second, optimize=False, threads=threads)
-    rests = {layer.value: _Rest(real, layer.value, names, threads) for layer in suspects}
+
+    def run(feed: Feed) -> tuple[Values, Values, dict[str, Values]]:
+        wanted = observer.wanted(feed)
+        outputs = {name: wanted[name] for name in rests.outputs}
+        changed = {v: made.astype(wanted[v].dtype) for v, made in own.run(wanted).items()}
+        alone = {value: rests.run(wanted, value, array) for value, array in changed.items()}
+        return outputs, observer.found(feed), alone
+
     total = _Cost()
-    costs = {layer.value: _Cost() for layer in suspects}
-    for feed in feeds:
-        outputs, wanted = first.run(feed), observer.wanted(feed)
-        total.add(outputs, other.run(feed))
-        for layer in suspects:
-            changed = own_output(layer, wanted, fits).astype(wanted[layer.value].dtype)
-            costs[layer.value].add(outputs, rests[layer.value].run(wanted, changed))
+    costs: dict[str, _Cost] = {}
+    for number, (outputs, found, alone) in enumerate(ahead(run, feeds), 1):
+        total.add(outputs, found)
+        for value, other in alone.items():
+            costs.setdefault(value, _Cost()).add(outputs, other)
+        if progress is not None:
+            progress(number)
     if not total.value or not np.isfinite(total.value):
         return {}
     return {name: cost.value / total.value for name, cost in costs.items()}
-
-
-class _Rest:
-    """What the float model computes from one value on."""
-
-    def __init__(self, real: ir.Model, value: str, outputs: Sequence[str], threads: int) -> None:
-        self._value, self._piece = value, None
-        produced = {str(item.name) for node in real.graph for item in node.outputs}
-        behind = [name for name in outputs if name != value and name in produced]
-        reached = [
-            name for name in behind if value in Piece(real, [name], [value], threads=threads).inputs
-        ]
-        self._itself = value in outputs
-        if reached:
-            self._piece = Piece(real, reached, [value], threads=threads)
-
-    def run(self, wanted: Values, changed: npt.NDArray[Any]) -> Values:
-        """Returns the outputs that depend on the value, which is ``changed``."""
-        outputs = {self._value: changed} if self._itself else {}
-        if self._piece is not None:
-            outputs |= self._piece.run({**wanted, self._value: changed})
-        return outputs
 
 
 class _Cost:

@@ -16,19 +16,20 @@ weights of its readers (:mod:`onnxq.runtime.reader_factors`), unless a reader is
 3. In doubt, factors come from the readers' weights; else from the value, if they gain 6 dB.
 4. Scaled values are compared after scaling back, and handed to readers scaled.
 
-One sample is in memory at a time.
+Two samples are in memory at a time: the next one runs while one is added up.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from onnxq.numerics.channel_fit import FitSums
 from onnxq.numerics.sqnr import SqnrSum
+from onnxq.runtime.ahead import ahead
+from onnxq.runtime.pieces import Pieces
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -42,32 +43,28 @@ if TYPE_CHECKING:
     from onnxq.runtime.session import Feed
 
     Values = Mapping[str, npt.NDArray[Any]]
-    Fits = Mapping[str, ChannelFit]
 
-__all__ = ["LayerError", "Observer", "channel_fits", "layer_errors", "own_output"]
+__all__ = ["Observer", "OwnOutputs", "WholeError", "own_errors", "whole_errors"]
 
 _GAIN_DB = 6.0
 _SOUND_DB = 40.0
 _CHANNEL_RANK = 3
 
 
-@dataclass(frozen=True, slots=True)
-class LayerError:
-    """What was measured at the end of a layer.
+class WholeError(NamedTuple):
+    """What was measured at the end of a layer with the second model run whole.
 
     Attributes:
-        whole: SQNR with all layers before it from the second model, in dB.
-        own: SQNR with its inputs from the float model, in dB.
-        scaled: Whether its channels were scaled back before comparing.
+        decibels: SQNR of the value, scaled back where it is scaled.
+        fit: Factors and offsets by which the second model scales it; None = it does not.
     """
 
-    whole: float
-    own: float
-    scaled: bool
+    decibels: float
+    fit: ChannelFit | None
 
 
 class Observer:
-    """Runs both models on a sample and returns the values at the layers' ends."""
+    """Runs both models on a sample; returns their outputs and the values at the layers' ends."""
 
     def __init__(
         self,
@@ -78,10 +75,12 @@ class Observer:
         threads: int = 1,
     ) -> None:
         """Prepares both models, without optimizations."""
-        names = [layer.value for layer in layers]
-        found = [layer.found for layer in layers]
-        self._real = make_session(real, optimize=False, threads=threads, outputs=names)
-        self._second = make_session(second, optimize=False, threads=threads, outputs=found)
+        names = [layer.value for layer in layers] + _outputs(real)
+        found = [layer.found for layer in layers] + _outputs(second)
+        self._real, self._second = (
+            make_session(model, optimize=False, threads=threads, outputs=outputs, spin=False)
+            for model, outputs in ((real, names), (second, found))
+        )
 
     def wanted(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
         """Returns the float model's values by its names, its inputs among them."""
@@ -92,30 +91,46 @@ class Observer:
         return self._second.run(feed)
 
 
-def channel_fits(
+def _outputs(model: ir.Model) -> list[str]:
+    return [str(value.name) for value in model.graph.outputs]
+
+
+def whole_errors(
     layers: Sequence[MatchedLayer],
     feeds: Iterable[Feed],
     observer: Observer,
     expected: Mapping[str, npt.NDArray[np.float64]],
-) -> dict[str, ChannelFit]:
-    """Returns value name → factors and offsets of the values that the second model scales.
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, WholeError]:
+    """Runs the second model whole and returns value name → error and scaling.
 
     Args:
         layers: In graph order.
-        feeds: Some samples.
+        feeds: The samples.
         observer: Of both models.
         expected: Value name → factors that the readers' weights undo.
+        progress: Called with the number of samples done.
     """
     sums: dict[str, FitSums] = {}
     plain = {layer.value: SqnrSum() for layer in layers}
-    for feed in feeds:
-        wanted, found = observer.wanted(feed), observer.found(feed)
+    runs = ahead(lambda feed: (observer.wanted(feed), observer.found(feed)), feeds)
+    for number, (wanted, found) in enumerate(runs, 1):
         for layer in layers:
             a, b = wanted[layer.value], found[layer.found]
             _add(plain[layer.value], a, b)
             if layer.value in expected and a.shape == b.shape and a.ndim >= _CHANNEL_RANK:
                 sums.setdefault(layer.value, FitSums()).add(a, b)
-    return _settled(layers, {name: total.decibels for name, total in plain.items()}, sums, expected)
+        if progress is not None:
+            progress(number)
+    levels = {name: total.decibels for name, total in plain.items()}
+    fits = _settled(layers, levels, sums, expected)
+    return {
+        name: WholeError(level, None)
+        if name not in fits
+        else WholeError(sums[name].decibels(fits[name]), fits[name])
+        for name, level in levels.items()
+    }
 
 
 def _settled(
@@ -146,49 +161,78 @@ def _settled(
     return fits
 
 
-def layer_errors(
+class OwnOutputs:
+    """What layers make of the float model's values, each by itself, in the float model's terms."""
+
+    def __init__(
+        self,
+        layers: Sequence[MatchedLayer],
+        errors: Mapping[str, WholeError],
+        *,
+        threads: int = 1,
+    ) -> None:
+        """Prepares the layers' pieces, to run in one session.
+
+        Args:
+            layers: The layers.
+            errors: Those of all layers of the models: they tell what the second model scales.
+            threads: Threads inside an operator.
+        """
+        self._layers, self._errors = layers, errors
+        self._pieces = Pieces([layer.piece for layer in layers], threads=threads)
+
+    def run(self, wanted: Values) -> dict[str, npt.NDArray[Any]]:
+        """Returns value name → what the second model's layer makes of the float model's values."""
+        fed = {}
+        for layer in self._layers:
+            for name, source in layer.sources.items():
+                if name not in fed:
+                    fit = self._fit(source)
+                    fed[name] = wanted[source] if fit is None else fit.forward(wanted[source])
+        outputs = {}
+        for layer, made in zip(self._layers, self._pieces.run(fed), strict=True):
+            fit, array = self._fit(layer.value), made[layer.found]
+            outputs[layer.value] = array if fit is None else fit.back(array)
+        return outputs
+
+    def beside(self, observer: Observer) -> Callable[[Feed], tuple[Values, Values]]:
+        """Returns sample → the float model's values, and what the layers make of them."""
+
+        def run(feed: Feed) -> tuple[Values, Values]:
+            wanted = observer.wanted(feed)
+            return wanted, self.run(wanted)
+
+        return run
+
+    def _fit(self, value: str) -> ChannelFit | None:
+        error = self._errors.get(value)
+        return None if error is None else error.fit
+
+
+def own_errors(
     layers: Sequence[MatchedLayer],
     feeds: Iterable[Feed],
     observer: Observer,
-    fits: Fits,
+    own: OwnOutputs,
     *,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, LayerError]:
-    """Returns value name → errors.
+) -> dict[str, float]:
+    """Returns value name → SQNR of what its layer makes of the float model's values, in dB.
 
     Args:
         layers: In graph order.
         feeds: The samples.
         observer: Of both models.
-        fits: Of the values that the second model scales.
+        own: Of the same layers.
         progress: Called with the number of samples done.
     """
-    whole = {layer.value: SqnrSum() for layer in layers}
-    own = {layer.value: SqnrSum() for layer in layers}
-    for number, feed in enumerate(feeds, 1):
-        wanted, found = observer.wanted(feed), observer.found(feed)
-        for layer in layers:
-            name, target = layer.value, wanted[layer.value]
-            _add(whole[name], target, _back(found[layer.found], fits.get(name)))
-            _add(own[name], target, own_output(layer, wanted, fits))
+    sums = {layer.value: SqnrSum() for layer in layers}
+    for number, (wanted, made) in enumerate(ahead(own.beside(observer), feeds), 1):
+        for name, found in made.items():
+            _add(sums[name], wanted[name], found)
         if progress is not None:
             progress(number)
-    return {
-        name: LayerError(whole[name].decibels, own[name].decibels, name in fits) for name in whole
-    }
-
-
-def own_output(layer: MatchedLayer, wanted: Values, fits: Fits) -> npt.NDArray[Any]:
-    """Returns what a layer makes of the float model's values, in the float model's terms."""
-    fed = {}
-    for name, source in layer.sources.items():
-        array, fit = wanted[source], fits.get(source)
-        fed[name] = array if fit is None else fit.forward(array)
-    return _back(layer.piece.run(fed)[layer.found], fits.get(layer.value))
-
-
-def _back(found: npt.NDArray[Any], fit: ChannelFit | None) -> npt.NDArray[Any]:
-    return found if fit is None else fit.back(found)
+    return {name: total.decibels for name, total in sums.items()}
 
 
 def _add(total: SqnrSum, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:

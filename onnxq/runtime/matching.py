@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxq.runtime.expose import produced_values
-from onnxq.runtime.pieces import Piece
+from onnxq.runtime.pieces import PieceFinder
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.runtime.pieces import Piece
     from onnxq.runtime.session import Feed
 
 __all__ = ["MatchedLayer", "match_layers"]
@@ -79,7 +80,8 @@ def match_layers(
     order = {name: number for number, name in enumerate(values)}
     ends = sorted(_ends(second, values, forms), key=lambda name: order[forms[name][0]])
     stops = {form: name for name in ends for form in forms[name]}
-    return [_layer(second, name, forms[name], stops, threads) for name in ends]
+    finder = PieceFinder(second)
+    return [_layer(finder, name, forms[name], stops) for name in ends]
 
 
 def _common(
@@ -160,10 +162,9 @@ def _ends(
 
 
 def _layer(
-    second: ir.Model, name: str, forms: tuple[str, ...], stops: Mapping[str, str], threads: int
+    finder: PieceFinder, name: str, forms: tuple[str, ...], stops: Mapping[str, str]
 ) -> MatchedLayer:
-    others = [form for form, end in stops.items() if end != name]
-    piece = Piece(second, forms[:1], others, threads=threads)
+    piece = finder.find(forms[:1], {form for form, end in stops.items() if end != name})
     heavy = [n for n in piece.nodes if n.op_type in _HEAVY or n.op_type in _INTEGER_HEAVY]
     computing = [n for n in piece.nodes if n.op_type not in _FORMAL]
     node = (heavy or computing or list(piece.nodes))[-1]
