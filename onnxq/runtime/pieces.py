@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onnxq.runtime.session import Session
 
-__all__ = ["Piece", "PieceFinder", "Pieces"]
+__all__ = ["Piece", "PieceFinder", "Pieces", "copied"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def _joined(pieces: Sequence[Piece], fed: Mapping[str, npt.NDArray[Any]]) -> ir.
     weights: dict[str, ir.Value] = {}
     nodes, outputs = [], []
     for number, piece in enumerate(pieces):
-        copy = _copied(piece)
+        copy = copied(piece)
         outputs += list(copy.outputs)
         for value in list(copy.inputs):
             ir.convenience.replace_all_uses_with(value, inputs[str(value.name)])
@@ -154,7 +154,7 @@ def _joined(pieces: Sequence[Piece], fed: Mapping[str, npt.NDArray[Any]]) -> ir.
     return ir.Model(graph, ir_version=source.ir_version)
 
 
-def _copied(piece: Piece) -> ir.Graph:
+def copied(piece: Piece) -> ir.Graph:
     """Returns the piece as a graph of its own, without recorded shapes at its ends."""
     values = {str(v.name): v for node in piece.nodes for v in (*read_values(node), *node.outputs)}
     view = ir.GraphView(

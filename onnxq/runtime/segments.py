@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from onnxq.graph.query import read_values
+from onnxq.runtime.pieces import Piece, copied
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SegmentedRun:
 
     def _run(self, number: int, nodes: list[ir.Node]) -> None:
         inputs, outputs = self._border(number, nodes)
-        piece = ir.convenience.extract(self._model.graph, inputs, outputs)
+        piece = copied(Piece(self._model, tuple(nodes), tuple(inputs), tuple(outputs)))
         model = ir.Model(piece, ir_version=self._model.ir_version)
         session = make_session(model, optimize=False, threads=self._threads)
         for live in self._live:
