@@ -8,8 +8,10 @@ from onnxq.passes.rewrite.flatten_shape import FlattenShapePass
 from onnxq.passes.rewrite.fold_affine import FoldAffinePass
 from onnxq.passes.rewrite.fold_affine_into_batchnorm import FoldAffineIntoBatchnormPass
 from onnxq.passes.rewrite.fold_batchnorm import FoldBatchnormPass
+from onnxq.passes.rewrite.fold_dimensions import FoldDimensionsPass
 from onnxq.passes.rewrite.fold_pad import FoldPadPass
 from onnxq.passes.rewrite.global_pool import GlobalPoolPass
+from onnxq.passes.rewrite.infer_shapes import InferShapes
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
@@ -39,7 +41,9 @@ def float_rewrites(
             told by BatchNormalization.
     """
     return [
+        FoldDimensionsPass(),
         FlattenShapePass(),
+        InferShapes(),
         SumToAddPass(),
         RecognizeLayernormPass(),
         RecognizeActivationsPass(),

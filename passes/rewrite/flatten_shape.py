@@ -6,37 +6,27 @@ Unsqueeze, Concat and Reshape. Reshape itself can copy a dimension (0) and infer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.dims import Dim, entries_of
 from onnxq.graph.edit import add_initializer
 from onnxq.graph.query import is_op, weight_of
 from onnxq.passbase import RewritePass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["FlattenShapePass"]
-
-
-class _Dim(NamedTuple):
-    """An entry of a shape that is known only at run time: dimension ``axis`` of ``value``."""
-
-    value: ir.Value
-    axis: int
-
-
-_Entry = int | _Dim
-_Entries = list[_Entry]
 
 
 class FlattenShapePass(RewritePass):
     """Gives Reshape a constant shape.
 
-    1. Every entry of the shape is a constant or a dimension of some value, put together by Shape,
-       Gather, Slice, Squeeze, Unsqueeze, Concat and Cast.
+    1. Every entry of the shape is a constant or a dimension of some value
+       (``onnxq.graph.dims``).
     2. An entry that is the dimension of the Reshape's own input at the same place becomes 0
        (copy). Another value's dimension is the same if both have the same name.
     3. One entry that is left becomes -1 (infer), if the shape has no -1 yet.
@@ -56,16 +46,18 @@ class FlattenShapePass(RewritePass):
     def _try_flatten(self, node: ir.Node) -> bool:
         x, wanted = node.inputs
         assert x is not None
-        entries = _entries(wanted)
+        entries = entries_of(wanted)
         if entries is None:
             return self.refuse(node, "its shape is not put together from dimensions and constants")
         if node.attributes.get_int("allowzero", 0):
             return self.refuse(node, "it has allowzero set")
-        target = [0 if _same_dim(x, i, entry) else entry for i, entry in enumerate(entries)]
-        left = [i for i, entry in enumerate(target) if isinstance(entry, _Dim)]
+        target = [
+            0 if _same_dim(x, i, entry) else entry for i, entry in enumerate(entries.tolist())
+        ]
+        left = [i for i, entry in enumerate(target) if isinstance(entry, Dim)]
         if len(left) + target.count(-1) > 1:
             return self.refuse(node, "more than one of its dimensions would have to be inferred")
-        shape = [-1 if isinstance(entry, _Dim) else entry for entry in target]
+        shape = [-1 if isinstance(entry, Dim) else entry for entry in target]
         self.fired(node, f"its shape is the constant {shape}")
         _write(node, shape)
         return True
@@ -114,11 +106,11 @@ def _tell_shape(node: ir.Node, shape: Sequence[int]) -> None:
     y.shape = ir.Shape(dims)
 
 
-def _same_dim(x: ir.Value, place: int, entry: _Entry) -> bool:
+def _same_dim(x: ir.Value, place: int, entry: int | Dim) -> bool:
     """Rule 2: says whether ``entry`` is the dimension of ``x`` at ``place``."""
-    if not isinstance(entry, _Dim):
+    if not isinstance(entry, Dim):
         return False
-    if entry == (x, place):
+    if entry == Dim(x, place):
         return True
     if x.shape is None or entry.value.shape is None or place >= len(x.shape):
         return False
@@ -129,61 +121,3 @@ def _same_dim(x: ir.Value, place: int, entry: _Entry) -> bool:
         and mine.value is not None
         and mine.value == other.value
     )
-
-
-def _entries(value: ir.Value | None) -> _Entries | None:
-    """Rule 1: returns the entries of a vector or scalar of integers, None if one is unknown."""
-    weight = weight_of(value)
-    if weight is not None:
-        integral = np.issubdtype(weight.dtype, np.integer)
-        return [int(item) for item in weight.reshape(-1)] if integral else None
-    node = None if value is None else value.producer()
-    reader = _READERS.get(node.op_type) if node is not None and node.domain == "" else None
-    return None if node is None or reader is None else reader(node)
-
-
-def _joined_entries(node: ir.Node) -> _Entries | None:
-    parts = [_entries(item) for item in node.inputs]
-    known = [part for part in parts if part is not None]
-    return [entry for part in known for entry in part] if len(known) == len(parts) else None
-
-
-def _same_entries(node: ir.Node) -> _Entries | None:
-    to = node.attributes.get_int("to", ir.DataType.INT64)
-    return _entries(node.inputs[0]) if to in (ir.DataType.INT64, ir.DataType.INT32) else None
-
-
-def _shape_entries(node: ir.Node) -> _Entries | None:
-    x = node.inputs[0]
-    if x is None or x.shape is None:
-        return None
-    every: _Entries = [
-        dim if isinstance(dim, int) else _Dim(x, axis) for axis, dim in enumerate(x.shape)
-    ]
-    return every[node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(every))]
-
-
-def _chosen_entries(node: ir.Node) -> _Entries | None:
-    """The entries that a Gather or Slice of a vector takes."""
-    entries = _entries(node.inputs[0])
-    choices: list[Any] = [weight_of(item) for item in node.inputs[1:]]
-    if entries is None or any(choice is None for choice in choices):
-        return None
-    if is_op(node, "Gather"):
-        indices = choices[0].reshape(-1)
-        within = all(-len(entries) <= index < len(entries) for index in indices)
-        return [entries[int(index)] for index in indices] if within else None
-    start, end = (int(choice.reshape(())) for choice in choices[:2])
-    step = int(choices[3].reshape(())) if len(choices) > 3 else 1
-    return entries[start:end:step]
-
-
-_READERS: dict[str, Callable[[ir.Node], _Entries | None]] = {
-    "Cast": _same_entries,
-    "Concat": _joined_entries,
-    "Gather": _chosen_entries,
-    "Shape": _shape_entries,
-    "Slice": _chosen_entries,
-    "Squeeze": _same_entries,
-    "Unsqueeze": _same_entries,
-}

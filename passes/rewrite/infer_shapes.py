@@ -16,7 +16,8 @@ class InferShapes(RewritePass):
 
     1. A size that the model states is never changed, so a dynamic batch stays dynamic under its
        own name. The model's inputs and outputs stay as they are.
-    2. A name that inference made up for an unknown size is not taken over.
+    2. A name that inference made up for an unknown size is not taken over, and gives way to what is
+       found later.
     3. A model that inference cannot handle stays as it is; the reason is noted.
     """
 
@@ -69,7 +70,7 @@ def _merge(stated: ir.Shape | None, found: ir.Shape | None) -> ir.Shape | None:
     dims = [_taken_over(dim) for dim in found]
     if stated is not None:
         dims = [
-            new if isinstance(old, ir.SymbolicDim) and old.value is None else old
+            new if new is not None and _taken_over(old) is None else old
             for old, new in zip(stated, dims, strict=True)
         ]
     return ir.Shape(dims)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx_ir as ir
+
 from onnxq.passes.rewrite.infer_shapes import InferShapes
 from tests.support import model
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import pytest
 
 
@@ -45,6 +46,13 @@ def test_made_up_names_are_not_taken_over() -> None:
     source = model("f (float[2,3] x) => (int64[2,N] y) { t = NonZero(x) y = Abs(t) }")
     InferShapes()(source)
     assert "unk" not in shape_of(source, "t")
+
+
+def test_a_made_up_name_gives_way_to_what_is_found_later() -> None:
+    source = model("f (float[N,3] x) => (float[N,3] y) { t = Relu(x) y = Abs(t) }")
+    source.graph[0].outputs[0].shape = ir.Shape(["unk__7", "unk__8"])
+    assert InferShapes()(source).modified
+    assert shape_of(source, "t") == "[N,3]"
 
 
 def test_computed_shape_is_known() -> None:
