@@ -84,7 +84,7 @@ def optimize(
     manager = PassManager(
         check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
     )
-    model = rewritten(original, manager, config)
+    model = rewritten(original, manager, config, integer=samples.any)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
         plan = load_plan(config.plan)

@@ -100,10 +100,18 @@ def runs_widened(model: ir.Model) -> bool:
     return any(modified)
 
 
-def rewritten(original: ir.Model, manager: PassManager, config: Config) -> ir.Model:
+def rewritten(
+    original: ir.Model, manager: PassManager, config: Config, *, integer: bool = True
+) -> ir.Model:
     """Returns the model in the form that quantization knows; its function stays.
 
     The manager holds the rewrites to the model as it is in float32 (see ``precision_passes``).
+
+    Args:
+        original: The model as it was read; it stays as it is.
+        manager: Runs the rewrites.
+        config: The options.
+        integer: Whether convolutions are to run on integers.
 
     Raises:
         ModelError: It cannot be brought into that form.
@@ -112,7 +120,8 @@ def rewritten(original: ir.Model, manager: PassManager, config: Config) -> ir.Mo
     model = unchecked.rewrite(original.clone(), precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
-    model = manager.rewrite(model, selected(float_rewrites(), config), to_fixpoint=True)
+    rewrites = selected(float_rewrites(integer=integer), config)
+    model = manager.rewrite(model, rewrites, to_fixpoint=True)
     check_float(model)
     return model
 

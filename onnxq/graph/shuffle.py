@@ -1,22 +1,22 @@
 """Recognizes rearrangements of channels that are written as Reshape, Transpose and Reshape.
 
 Whatever the nodes are, they only move numbers. So they are applied to an array that holds its own
-indices: where the result is [N, C', …] and holds channel π(i) of the input as its channel i, the
-nodes are the channel map π. That is a proof for the shapes used; with a dynamic batch, the nodes
-must leave the first axis alone, so that every sample is moved alike.
+indices (:mod:`onnxq.graph.moves`): where the result is [N, C', …] and holds channel π(i) of the
+input as its channel i, the nodes are the channel map π.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from onnxq.graph.query import is_graph_output, is_op, shape_of, weight_of
+from onnxq.graph.moves import keeps_batch, moved
+from onnxq.graph.query import is_graph_output, is_op, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -27,6 +27,7 @@ __all__ = ["Shuffle", "shuffle_at"]
 
 _LARGEST = 1 << 23
 _LONGEST = 6
+_MOVERS = ("Gather", "Reshape", "Slice", "Transpose")
 
 
 class Shuffle(NamedTuple):
@@ -79,20 +80,20 @@ class _Walk:
 
     def follow(self, node: ir.Node, array: Indices, depth: int) -> bool:
         """Applies ``node``; says whether all that is computed from there ends in channel maps."""
-        move = _MOVES.get(node.op_type) if node.domain == "" else None
-        moved = None if move is None or depth == 0 else move(node, array)
-        if moved is None or (self.dynamic and not _keeps_batch(node, moved)):
+        known = depth > 0 and is_op(node, *_MOVERS)
+        result = moved(node, [array]) if known else None
+        if result is None or (self.dynamic and not keeps_batch(node, result)):
             return False
         self.nodes.append(node)
         value = node.outputs[0]
-        channels = self._channels(moved)
+        channels = self._channels(result)
         if channels is not None:
             self.exits[value] = channels
             return True
         users = list(dict.fromkeys(user for user, position in value.uses() if position == 0))
         if is_graph_output(value) or not users or any(p for _, p in value.uses()):
             return False
-        return all(self.follow(user, moved, depth - 1) for user in users)
+        return all(self.follow(user, result, depth - 1) for user in users)
 
     def _channels(self, array: Indices) -> tuple[int, ...] | None:
         start = self.start
@@ -104,57 +105,3 @@ class _Walk:
         if channels.max() >= start.shape[1] or not np.array_equal(array, start[:, channels]):
             return None
         return tuple(int(channel) for channel in channels)
-
-
-def _keeps_batch(node: ir.Node, moved: Indices) -> bool:
-    """Says whether ``node`` leaves the first axis alone, whatever its size."""
-    if is_op(node, "Transpose"):
-        return (node.attributes.get_ints("perm", ()) or (1,))[0] == 0
-    target = weight_of(node.inputs[1])
-    if not is_op(node, "Reshape") or target is None:
-        return False
-    return bool(target[0] in (0, -1)) and moved.shape[0] == 2
-
-
-def _reshape(node: ir.Node, array: Indices) -> Indices | None:
-    target = weight_of(node.inputs[1])
-    if target is None or node.attributes.get_int("allowzero", 0) == 1:
-        return None
-    if any(dim == 0 and axis >= array.ndim for axis, dim in enumerate(target)):
-        return None
-    dims = [int(dim) or array.shape[axis] for axis, dim in enumerate(target)]
-    known = math.prod(dim for dim in dims if dim > 0)
-    fits = array.size % known == 0 if -1 in dims else array.size == known
-    return array.reshape(dims) if fits and dims.count(-1) < 2 else None
-
-
-def _transpose(node: ir.Node, array: Indices) -> Indices:
-    return array.transpose(node.attributes.get_ints("perm", ()) or None)
-
-
-def _gather(node: ir.Node, array: Indices) -> Indices | None:
-    indices, axis = weight_of(node.inputs[1]), node.attributes.get_int("axis", 0) or 0
-    return None if indices is None else array.take(indices.astype(np.int64), axis)
-
-
-def _slice(node: ir.Node, array: Indices) -> Indices | None:
-    given: list[Any] = [weight_of(item) for item in node.inputs[1:] if item is not None]
-    if len(given) != len(node.inputs) - 1 or any(item is None for item in given):
-        return None
-    starts, ends = given[0].tolist(), given[1].tolist()
-    axes = given[2].tolist() if len(given) > 2 else range(len(starts))
-    steps = given[3].tolist() if len(given) > 3 else [1] * len(starts)
-    if min(steps) < 1:
-        return None
-    chosen = [slice(None)] * array.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        chosen[axis] = slice(start, end, step)
-    return array[tuple(chosen)]
-
-
-_MOVES: dict[str, Callable[[ir.Node, Indices], Indices | None]] = {
-    "Gather": _gather,
-    "Reshape": _reshape,
-    "Slice": _slice,
-    "Transpose": _transpose,
-}

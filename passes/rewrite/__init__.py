@@ -10,7 +10,10 @@ from onnxq.passes.rewrite.fold_affine_into_batchnorm import FoldAffineIntoBatchn
 from onnxq.passes.rewrite.fold_batchnorm import FoldBatchnormPass
 from onnxq.passes.rewrite.fold_dimensions import FoldDimensionsPass
 from onnxq.passes.rewrite.fold_pad import FoldPadPass
+from onnxq.passes.rewrite.fold_space_to_depth import FoldSpaceToDepthPass
 from onnxq.passes.rewrite.global_pool import GlobalPoolPass
+from onnxq.passes.rewrite.merge_branches import MergeBranchesPass
+from onnxq.passes.rewrite.merge_siblings import MergeSiblingsPass
 from onnxq.passes.rewrite.infer_shapes import InferShapes
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
@@ -30,15 +33,19 @@ __all__ = ["float_rewrites"]
 
 def float_rewrites(
     prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
+    *,
+    integer: bool = True,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
 
     Functions that are spelled out are recognized before anything is folded, lest a part of one is
-    folded away and the rest becomes unrecognizable.
+    folded away and the rest becomes unrecognizable. Convolutions are merged when all that belongs
+    to one has been folded into it.
 
     Args:
         prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
             told by BatchNormalization.
+        integer: Whether convolutions are to run on integers, where other forms are fast.
     """
     return [
         FoldDimensionsPass(),
@@ -51,6 +58,9 @@ def float_rewrites(
         FoldBatchnormPass(prior),
         FoldAffinePass(prior),
         FoldPadPass(),
+        FoldSpaceToDepthPass(integer=integer),
+        MergeBranchesPass(),
+        MergeSiblingsPass(),
         ReduceMeanToPoolPass(),
         GlobalPoolPass(),
         SelectEarlyPass(),

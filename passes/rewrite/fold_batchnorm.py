@@ -9,33 +9,21 @@ per channel, which a linear layer absorbs (:mod:`onnxq.graph.linear`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.batchnorm import BatchNorm, read_batchnorm
 from onnxq.graph.edit import remove_node, take_over
 from onnxq.graph.linear import LinearLayer, linear_layer
-from onnxq.graph.query import heavy, is_graph_output, is_op, only_use, shape_of, weight_of
+from onnxq.graph.query import heavy, is_graph_output, is_op, only_use, shape_of
 from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Array = npt.NDArray[np.float64]
-
 __all__ = ["FoldBatchnormPass"]
-
-
-class _BatchNorm(NamedTuple):
-    """What a BatchNormalization computes and knows; all arrays float64 [channels]."""
-
-    scale: Array
-    shift: Array
-    mean: Array
-    deviation: Array
-    beta: Array
-    spread: Array
 
 
 class FoldBatchnormPass(RewritePass):
@@ -76,7 +64,7 @@ class FoldBatchnormPass(RewritePass):
         return ir.passes.PassResult(model, modified)
 
     def _try_fold(self, node: ir.Node) -> bool:
-        norm = _read(node)
+        norm = read_batchnorm(node)
         if isinstance(norm, str):
             return self.refuse(node, norm)
         self._remember(node, norm)
@@ -90,7 +78,7 @@ class FoldBatchnormPass(RewritePass):
             return self._try_fold_in_front(node, use.node, norm)
         return self.refuse(node, "no linear layer with constant weight next to it")
 
-    def _try_fold_behind(self, node: ir.Node, producer: ir.Node, norm: _BatchNorm) -> bool:
+    def _try_fold_behind(self, node: ir.Node, producer: ir.Node, norm: BatchNorm) -> bool:
         """Rules 2 and 4: s·L(x) + t."""
         layer = self._layer(node, producer)
         if layer is None:
@@ -106,7 +94,7 @@ class FoldBatchnormPass(RewritePass):
         take_over(node.outputs[0], output)
         return True
 
-    def _try_fold_in_front(self, node: ir.Node, consumer: ir.Node, norm: _BatchNorm) -> bool:
+    def _try_fold_in_front(self, node: ir.Node, consumer: ir.Node, norm: BatchNorm) -> bool:
         """Rules 3 and 4: L(s·x + t)."""
         layer = self._layer(node, consumer)
         if layer is None:
@@ -137,7 +125,7 @@ class FoldBatchnormPass(RewritePass):
             return None
         return layer
 
-    def _remember(self, node: ir.Node, norm: _BatchNorm) -> None:
+    def _remember(self, node: ir.Node, norm: BatchNorm) -> None:
         if self.prior is None:
             return
         places = (
@@ -147,22 +135,3 @@ class FoldBatchnormPass(RewritePass):
         for value, mean, deviation in places:
             if value is not None and value.name:
                 self.prior[value.name] = mean.astype(np.float32), deviation.astype(np.float32)
-
-
-def _read(node: ir.Node) -> _BatchNorm | str:
-    """Rule 1: reads the parameters, or says why they cannot be used."""
-    if node.attributes.get_int("training_mode", 0):
-        return "it is in training mode"
-    if any(value.uses() or is_graph_output(value) for value in node.outputs[1:]):
-        return "its further outputs are in use"
-    arrays = [weight_of(value) for value in node.inputs[1:5]]
-    constants = [array.astype(np.float64) for array in arrays if array is not None]
-    if len(constants) != 4 or any(a is not None and a.dtype.kind != "f" for a in arrays):
-        return "its parameters are not all constant"
-    gamma, beta, mean, variance = constants
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
-    inverse = 1.0 / np.sqrt(variance + epsilon)
-    if not np.isfinite(inverse).all():
-        return "a variance plus epsilon is not positive"
-    scale, deviation = gamma * inverse, np.sqrt(np.maximum(variance, 0.0))
-    return _BatchNorm(scale, beta - mean * scale, mean, deviation, beta, np.abs(scale) * deviation)

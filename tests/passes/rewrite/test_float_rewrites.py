@@ -54,3 +54,34 @@ def test_a_block_as_exporters_write_it() -> None:
     assert ops(after) == ["Conv", "HardSwish", "GlobalAveragePool", "Flatten", "Gemm"]
     assert not manager.trace.rolled_back
     assert_same_function(before, after)
+
+
+def test_a_block_of_repvgg_as_it_is_trained() -> None:
+    """Two convolutions and the value itself, each normalized, become one convolution."""
+    norms = [f"g{i} e{i} m{i} v{i}".split() for i in range(3)]
+    weights = {
+        name: np.abs(array) + np.float32(0.5) if name[0] in "gv" else array
+        for seed, name in enumerate(name for norm in norms for name in norm)
+        for array in [rng_weight(6, seed=seed)]
+    }
+    heads = ", ".join(f"float[6] {name}" for name in weights)
+    n0, n1, n2 = (", ".join(norm) for norm in norms)
+    source = build(
+        f"""f (float[N,6,8,8] x, float[6,6,3,3] k, float[6,6,1,1] o, {heads})
+            => (float[N,6,8,8] y) {{
+            a = Conv<pads=[1,1,1,1]>(x, k)
+            b = BatchNormalization(a, {n0})
+            c = Conv(x, o)
+            d = BatchNormalization(c, {n1})
+            i = BatchNormalization(x, {n2})
+            s = Add(b, d)
+            t = Add(s, i)
+            y = Relu(t) }}""",
+        k=rng_weight(6, 6, 3, 3),
+        o=rng_weight(6, 6, 1, 1, seed=1),
+        **weights,
+    )
+    manager = PassManager(check=True, run_model=run_model, probes=[feeds_for(source)])
+    after = manager.rewrite(source, float_rewrites({}), to_fixpoint=True)
+    assert ops(after) == ["Conv", "Relu"]
+    assert not manager.trace.rolled_back
