@@ -12,9 +12,10 @@ from onnxq.passes.rewrite.fold_dimensions import FoldDimensionsPass
 from onnxq.passes.rewrite.fold_pad import FoldPadPass
 from onnxq.passes.rewrite.fold_space_to_depth import FoldSpaceToDepthPass
 from onnxq.passes.rewrite.global_pool import GlobalPoolPass
+from onnxq.passes.rewrite.infer_shapes import InferShapes
 from onnxq.passes.rewrite.merge_branches import MergeBranchesPass
 from onnxq.passes.rewrite.merge_siblings import MergeSiblingsPass
-from onnxq.passes.rewrite.infer_shapes import InferShapes
+from onnxq.passes.rewrite.move_transposes import MoveTransposesPass
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
@@ -54,6 +55,7 @@ def float_rewrites(
         SumToAddPass(),
         RecognizeLayernormPass(),
         RecognizeActivationsPass(),
+        MoveTransposesPass(),
         FoldAffineIntoBatchnormPass(prior),
         FoldBatchnormPass(prior),
         FoldAffinePass(prior),
