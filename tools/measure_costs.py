@@ -2,10 +2,10 @@
 
     python tools/measure_costs.py            # prints the [costs] tables of a target file
 
-Each kernel's time is the least over the repeats of a profiled run on one thread. A convolution's
-time is modelled as a sum of non-negative coefficients times its multiply-accumulates, its output
-elements and its gathered patch elements, plus a constant (non-negative least squares, weighted so
-that relative errors count).
+Each kernel's time is the least over the repeats of a profiled run on one thread. It is modelled as
+a sum of non-negative coefficients times its multiply-accumulates, its output elements and the
+elements that it gathers (of a matrix product its weight), plus a constant (non-negative least
+squares, weighted so that relative errors count).
 """
 
 from __future__ import annotations
@@ -114,11 +114,69 @@ def _conv_net(
     return model, {"x": rng.standard_normal(shape).astype(np.float32)}
 
 
+def _product_net(
+    rows: int, inner: int, columns: int, quantized: bool
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """One matrix product with float output, as transformers have them, in front of a Softmax."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((inner, columns)).astype(np.float32)}
+    nodes, x = [], "x"
+    if quantized:
+        weights = {
+            "w_codes": rng.integers(-64, 64, (inner, columns)).astype(np.int8),
+            "w_scale": np.full(columns, 0.01, np.float32),
+            "w_zero": np.zeros(columns, np.int8),
+            "s": np.asarray(0.02, np.float32),
+            "z": np.asarray(128, np.uint8),
+        }
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["x_q"]),
+            helper.make_node("DequantizeLinear", ["x_q", "s", "z"], ["x_d"]),
+            helper.make_node("DequantizeLinear", ["w_codes", "w_scale", "w_zero"], ["w"], axis=1),
+        ]
+        x = "x_d"
+    nodes.append(helper.make_node("MatMul", [x, "w"], ["m"], name="probe"))
+    nodes.append(helper.make_node("Softmax", ["m"], ["y"], name="last"))
+    shape = [1, rows, inner]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return model, {"x": rng.standard_normal(shape).astype(np.float32)}
+
+
 def _probe_time(times: dict[str, float]) -> float:
-    found = [t for key, t in times.items() if "Conv" in key.split(":")[0] and "probe" in key]
+    kernels = ("Conv", "MatMul")
+    found = [
+        t
+        for key, t in times.items()
+        if any(k in key.split(":")[0] for k in kernels) and "probe" in key
+    ]
     if not found:
         raise SystemExit(f"no kernel of the probe among {list(times)}")
     return sum(found)
+
+
+def product_rows() -> list[tuple[dict[str, float], float, float]]:
+    """Returns (features, float µs, integer µs) for matrix products with a constant weight."""
+    found = []
+    sizes = [(128, 128), (128, 512), (512, 128), (192, 768), (384, 384), (768, 192), (384, 1536)]
+    for rows, (inner, columns) in itertools.product((1, 2, 8, 65, 197), sizes):
+        features = {
+            "mac": float(rows * inner * columns),
+            "output": float(rows * columns),
+            "patch": float(inner * columns),
+            "call": 1.0,
+        }
+        pair = [
+            _probe_time(_profile(*_product_net(rows, inner, columns, q))) for q in (False, True)
+        ]
+        found.append((features, pair[0], pair[1]))
+    return found
 
 
 def conv_rows(kind: str) -> list[tuple[dict[str, float], float, float]]:
@@ -214,8 +272,8 @@ def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float
 
 def main() -> None:
     """Prints the tables."""
-    for kind in ("dense", "depthwise", "depthwise-ragged", "grouped", "stem"):
-        rows = conv_rows(kind)
+    for kind in ("dense", "depthwise", "depthwise-ragged", "grouped", "stem", "matmul"):
+        rows = product_rows() if kind == "matmul" else conv_rows(kind)
         features = [r[0] for r in rows]
         columns = {"float": [r[1] for r in rows], "integer": [r[2] for r in rows]}
         for label, times in columns.items():

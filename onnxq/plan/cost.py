@@ -1,7 +1,8 @@
 """Kernel and conversion times of a target, as coefficients of measurable quantities.
 
 A kernel's time is ``mac_ns`` · multiply-accumulates + ``output_ns`` · output elements +
-``patch_ns`` · gathered patch elements (k·k·C_in per output position; 0 for 1×1) + ``call_us``. The
+``patch_ns`` · elements gathered (k·k·C_in per output position of a convolution, 0 for 1×1; the
+right operand of a matrix product, which is read once however few the rows are) + ``call_us``. The
 tables are made by ``tools/measure_costs.py`` and committed, so that decisions do not depend on the
 machine that takes them.
 """
@@ -26,7 +27,8 @@ class Work:
     Attributes:
         macs: Multiply-accumulates.
         outputs: Output elements.
-        patches: Elements that a convolution gathers, output positions times k·k·C_in; 0 for 1×1.
+        patches: Elements gathered: output positions times k·k·C_in of a convolution, 0 for 1×1; the
+            right operand of a matrix product.
     """
 
     macs: float = 0.0

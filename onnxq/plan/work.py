@@ -65,5 +65,6 @@ def work_of(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> Work:
         gathers = taps > 1
         return Work(macs, outputs, outputs / out[1] * channels * taps if gathers else 0.0)
     if node.op_type in ("Gemm", "MatMul") and first is not None:
-        return Work(outputs * first[-1], outputs)
+        right = shapes.get(str(weight.name), kernel) if weight is not None else kernel
+        return Work(outputs * first[-1], outputs, float(math.prod(right)))
     return Work(0.0, outputs, float(math.prod(first)) if first is not None else 0.0)

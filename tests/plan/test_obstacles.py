@@ -207,7 +207,7 @@ def test_work_of_a_product_counts_the_inner_length() -> None:
         w=rng_weight(8, 6),
     )
     work = work_of(source.graph[0], {"x": (1, 5, 8), "y": (1, 5, 6)})
-    assert (work.macs, work.outputs, work.patches) == (240, 30, 0)
+    assert (work.macs, work.outputs, work.patches) == (240, 30, 48)
     assert kernel_kind(source.graph[0]) == "matmul"
 
 

@@ -46,7 +46,7 @@ def test_kind_of_kernel(line: str, weight: tuple[int, ...], kind: str) -> None:
         ("y = Conv(x, w)", (4, 8, 3, 3), (1, 4, 4, 4), Work(4 * 16 * 72, 64, 16 * 72)),
         ("y = Conv(x, w)", (4, 8, 1, 1), (1, 4, 6, 6), Work(4 * 36 * 8, 144, 0)),
         ("y = Conv<group=8>(x, w)", (8, 1, 3, 3), (1, 8, 4, 4), Work(128 * 9, 128, 16 * 72)),
-        ("y = MatMul(m, w)", (8, 3), (5, 3), Work(15 * 8, 15)),
+        ("y = MatMul(m, w)", (8, 3), (5, 3), Work(15 * 8, 15, 24)),
         ("y = Sigmoid(x)", (1,), (1, 8, 6, 6), Work(0, 288, 288)),
         ("y = GlobalAveragePool(x)", (1,), (1, 8, 1, 1), Work(0, 8, 288)),
     ],
