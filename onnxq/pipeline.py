@@ -21,7 +21,7 @@ from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowering_of, lowerings
-from onnxq.passes.plan import deciding_passes, fitting_passes
+from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
 from onnxq.plan.check import check_plan
@@ -120,7 +120,7 @@ def known_passes() -> list[tuple[str, str, str]]:
 def _optional() -> list[str]:
     """Names of the passes that a result can do without."""
     fitting = [p.name for p in fitting_passes(Config(), _lowered)]
-    return [p.name for p in float_rewrites()] + [n for n in fitting if not n.startswith("fit-")]
+    return [p.name for p in float_rewrites()] + [n for n in fitting if n not in NEEDED]
 
 
 # ---- files ---------------------------------------------------------------------------------------

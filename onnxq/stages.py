@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.errors import ModelError
-from onnxq.graph.io import load, quantized_nodes, unknown_domains
+from onnxq.graph.io import load, premature_operators, quantized_nodes, unknown_domains
 from onnxq.graph.spec import check_float
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
@@ -80,9 +80,19 @@ def make_runnable(model: ir.Model, name: str) -> tuple[str, ...]:
         make_session(model, optimize=False)
     except ModelError as error:
         if not runs_widened(model):
-            raise ModelError(f"{name}: {error}") from None
+            raise ModelError(f"{name}: {_reason(model, error)}") from None
         return (f"{name} runs in float32 alone, which stands for it in comparisons: {error}",)
     return ()
+
+
+def _reason(model: ir.Model, error: ModelError) -> str:
+    """Returns why onnxruntime refuses the model, in its own words if there are no better ones."""
+    for operator, first in premature_operators(model).items():
+        return (
+            f"operator {operator} exists since opset {first}, but the model says opset "
+            f"{model.graph.opset_imports['']}; export it with opset {first} or newer"
+        )
+    return str(error)
 
 
 def runs_widened(model: ir.Model) -> bool:

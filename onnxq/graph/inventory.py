@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx
 import onnx_ir as ir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["all_nodes", "all_tensors", "quantized_nodes", "unknown_domains"]
+__all__ = [
+    "all_nodes",
+    "all_tensors",
+    "premature_operators",
+    "quantized_nodes",
+    "unknown_domains",
+]
 
 _KNOWN_DOMAINS = frozenset(
     {
@@ -97,3 +104,21 @@ def unknown_domains(model: ir.Model) -> dict[str, list[str]]:
             continue
         found.setdefault(node.domain, set()).add(node.op_type)
     return {domain: sorted(found[domain]) for domain in sorted(found)}
+
+
+def premature_operators(model: ir.Model) -> dict[str, int]:
+    """Lists the standard operators that are newer than the model's opset.
+
+    Returns:
+        Operator type → first opset that has it, in graph order; empty for a consistent model.
+    """
+    opset = model.graph.opset_imports.get("")
+    if opset is None:
+        return {}
+    first: dict[str, int] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        if schema.domain == "":
+            since = schema.since_version
+            first[schema.name] = min(since, first.get(schema.name, since))
+    used = [node.op_type for node in all_nodes(model) if node.domain == ""]
+    return {op: first[op] for op in used if first.get(op, 0) > opset}

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxq.errors import ModelError
 from onnxq.graph.external import attach_external_data
-from onnxq.graph.inventory import quantized_nodes, unknown_domains
+from onnxq.graph.inventory import premature_operators, quantized_nodes, unknown_domains
 from onnxq.graph.opset import minimal_ir_version
 from onnxq.graph.refusals import first_line, refuse_damaged
 from onnxq.graph.saving import check_target, fingerprint, pending_model, save, to_bytes
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "minimal_ir_version",
     "pending_model",
+    "premature_operators",
     "quantized_nodes",
     "save",
     "to_bytes",

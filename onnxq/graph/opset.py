@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["NEWEST_IR", "NEWEST_OPSET", "OLDEST_IR", "OLDEST_OPSET", "minimal_ir_version"]
+__all__ = [
+    "NEWEST_INTEGER_OPSET",
+    "NEWEST_IR",
+    "NEWEST_OPSET",
+    "OLDEST_IR",
+    "OLDEST_OPSET",
+    "minimal_ir_version",
+]
 
 OLDEST_OPSET = 7
 NEWEST_OPSET = 28
+# onnxruntime 1.32 runs models of opset 28, but has no QuantizeLinear and DequantizeLinear of it.
+NEWEST_INTEGER_OPSET = 27
 OLDEST_IR = 3
 NEWEST_IR = 14
 

@@ -20,7 +20,9 @@ __all__ = ["channel_mean", "channel_means"]
 
 
 def channel_mean(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Returns the mean of ``array`` [n, C, …] over all axes but 1, float64 [C]."""
+    """Returns the mean of ``array`` [n, C, …] over all axes but 1, float64 [C]; NaN of nothing."""
+    if not array.size:
+        return np.full(array.shape[1], np.nan)
     axes = tuple(axis for axis in range(array.ndim) if axis != 1)
     return np.asarray(array.mean(axis=axes, dtype=np.float64))
 

@@ -36,14 +36,15 @@ class ClassificationComparison(Comparison):
         self._equal = self._answers = 0
 
     def add(self, wanted: Outputs, found: Outputs) -> None:
-        """See the base class."""
+        """See the base class; where the numbers of rows differ, none of them is equal."""
         super().add(wanted, found)
         tops = [
-            array.reshape(array.shape[0], -1).argmax(axis=1)
+            array.reshape(array.shape[0], math.prod(array.shape[1:])).argmax(axis=1)
             for array in (wanted[self._scores], found[self._scores])
         ]
-        self._equal += int((tops[0] == tops[1]).sum())
-        self._answers += tops[0].size
+        if tops[0].size == tops[1].size:
+            self._equal += int((tops[0] == tops[1]).sum())
+        self._answers += max(top.size for top in tops)
 
     def fidelity(self) -> TaskFidelity:
         """See the base class."""
@@ -74,6 +75,6 @@ def is_scores(shape: Sequence[int | None]) -> bool:
 
 def is_embedding(rows: npt.NDArray[Any]) -> bool:
     """Says whether every row has length 1 and signs of both kinds: an embedding, no scores."""
-    flat = rows.reshape(rows.shape[0], -1).astype(np.float64)
+    flat = rows.reshape(rows.shape[0], math.prod(rows.shape[1:])).astype(np.float64)
     lengths = np.linalg.norm(flat, axis=1)
     return bool(flat.size and (np.abs(lengths - 1) < _UNIT).all() and (flat < -_UNIT).any())

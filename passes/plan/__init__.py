@@ -9,6 +9,7 @@ from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
+from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from onnxq.config import Config
     from onnxq.passbase import PlanContext, PlanPass
 
-__all__ = ["deciding_passes", "fitting_passes"]
+__all__ = ["NEEDED", "deciding_passes", "fitting_passes"]
 
-_NEEDED = {FitActivations.name, FitWeights.name}
+NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
+"""Names of the fitting passes that nothing works without."""
 
 
 def deciding_passes(
@@ -53,22 +55,28 @@ def fitting_passes(
         lower: Makes the quantized model of a plan, for passes that measure it.
     """
 
-    def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
+    def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         plan = QuantPlan()
-        deciding = deciding_passes(config, with_data=True, forced_float=forced)
-        for revision in (*deciding, *(p for p in passes if p.name != KeepSignal.name)):
+        for revision in deciding_passes(config, with_data=True, forced_float=forced):
+            plan = revision.revise(context, plan)
+        return plan
+
+    def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
+        plan = decide(context, forced)
+        for revision in (p for p in passes if p.name != KeepSignal.name):
             plan = revision.revise(context, plan)
         return plan
 
     method = config.calibration_method
     name = "lp" if method.name == "mse" else method.name
     passes: list[PlanPass] = [
+        LeaveUnseen(decide),
         ShareParams(),
         FitActivations(method=name, percent=method.percent),
         FitWeights(),
         CorrectBias(lower),
         KeepSignal(lower, replan),
     ]
-    chosen = {p.name for p in selected(passes, config)} | _NEEDED
+    chosen = {p.name for p in selected(passes, config)} | NEEDED
     passes = [p for p in passes if p.name in chosen]
     return passes

@@ -115,9 +115,15 @@ def _affordable(context: PlanContext) -> int:
 
 
 def _shrunk(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Returns the mean of ``differences`` [n, C] over the samples, shrunk, float32 [C]."""
-    mean = differences.mean(axis=0)
+    """Returns the mean of ``differences`` [n, C] over the samples, shrunk, float32 [C].
+
+    A sample that one of the models has no numbers of, which is NaN, does not count.
+    """
+    differences = differences[np.isfinite(differences).all(axis=1)]
     number = len(differences)
+    if not number:
+        return np.zeros(differences.shape[1], np.float32)
+    mean = differences.mean(axis=0)
     error = differences.var(axis=0, ddof=1) / number if number > 1 else mean**2
     kept = np.maximum(1 - error / np.maximum(mean**2, 1e-30), 0)
     return np.asarray(mean * kept, np.float32)

@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.graph.roles import is_activation
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.obstacles import data_positions
 from onnxq.plan.spec import PerTensor
+from onnxq.plan.touching import touching
 from onnxq.runtime.compare import Reference
 
 if TYPE_CHECKING:
@@ -126,19 +125,6 @@ def _weak_values(context: PlanContext, plan: QuantPlan) -> list[str]:
 
 def _touching(context: PlanContext, plan: QuantPlan, names: list[str]) -> dict[str, str]:
     """Rule 3: the integer nodes that write or read one of ``names``, with their reason."""
-    wanted = set(names)
-    forced: dict[str, str] = {}
     reason = "the signal would drown in quantization noise: channels of very different size"
-    for node in context.model.graph:
-        rule = context.target.ops.get(node.op_type)
-        if rule is None or str(node.name) in plan.float_nodes:
-            continue
-        inputs = [node.inputs[position] for position in data_positions(node, rule)]
-        touched = [value for value in (*inputs, *node.outputs) if is_activation(value)]
-        if not any(value is not None and str(value.name) in wanted for value in touched):
-            continue
-        forced[str(node.name)] = reason
-        source = node.inputs[0].producer() if node.inputs[0] is not None else None
-        if node.op_type in ("Relu", "Clip") and source is not None:
-            forced[str(source.name)] = reason
-    return forced
+    nodes = touching(names, context.model.graph, plan, context.target)
+    return dict.fromkeys(nodes, reason)

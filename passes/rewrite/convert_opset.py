@@ -1,4 +1,4 @@
-"""Raises a model to a newer opset without changing what it computes.
+"""Brings a model to another opset without changing what it computes.
 
 The version converter of the onnx package does the work. Measured on every operator that changed
 between opsets 7 and 21, it fails silently on a few, which are mended or refused here:
@@ -8,6 +8,8 @@ between opsets 7 and 21, it fails silently on a few, which are mended or refused
   the defaults of ``Resize`` 11, which centre the pixels.
 * ``GroupNormalization`` (18 to 20) has one scale and bias per group, since opset 21 per channel.
 * ``Hardmax`` before opset 13 and ``Scan`` before opset 9 keep their old meaning.
+
+Downwards, which the newest opset needs, the converter is strict: it refuses what it cannot say.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxq.errors import ModelError
-from onnxq.graph.opset import OLDEST_OPSET, minimal_ir_version
+from onnxq.graph.opset import NEWEST_INTEGER_OPSET, OLDEST_OPSET, minimal_ir_version
 from onnxq.graph.stripped import put_back_weights, strip_weights
 from onnxq.passbase import RewritePass, node_label
 
@@ -29,6 +31,8 @@ class ConvertOpset(RewritePass):
 
     1. Inputs, outputs, names and weights stay.
     2. The IR version becomes the lowest that fits the opset.
+    3. A model so new that onnxruntime cannot quantize in its opset is converted to the newest one
+       in which it can.
 
     Needs unique names. Shapes should be inferred: some conversions depend on ranks.
 
@@ -53,36 +57,38 @@ class ConvertOpset(RewritePass):
             # Nothing of the default operator set is used; the version is free.
             model.graph.opset_imports[""] = self.opset
             modified = True
-        elif old < self.opset:
-            self._convert(model, old)
-            modified = self.fired(model.graph.name or "graph", f"opset {old} to {self.opset}")
+        elif not self.opset <= old <= NEWEST_INTEGER_OPSET:
+            new = min(max(old, self.opset), NEWEST_INTEGER_OPSET)
+            _convert(model, old, new)
+            modified = self.fired(model.graph.name or "graph", f"opset {old} to {new}")
         lowest = minimal_ir_version(model.graph.opset_imports[""])
         if model.ir_version != lowest:
             model.ir_version = lowest
             modified = True
         return ir.passes.PassResult(model, modified)
 
-    def _convert(self, model: ir.Model, old: int) -> None:
-        _refuse_unconvertible(model, old)
-        pixels = _pixel_conventions(model, old)
-        proto, weights = strip_weights(model)
-        proto.ir_version = max(proto.ir_version, 4)
-        try:
-            converted = ir.from_proto(onnx.version_converter.convert_version(proto, self.opset))
-        except Exception as error:
-            raise ModelError(
-                f"opset {old} cannot be converted to {self.opset}: {_reason(error)}; "
-                f"export the model with opset {self.opset}"
-            ) from error
-        put_back_weights(converted, weights)
-        _keep_annotations(model, converted)
-        for node in ir.traversal.RecursiveGraphIterator(converted.graph):
-            if node.op_type == "Resize":
-                for attribute in pixels.get(node.outputs[0].name, []):
-                    node.attributes.add(attribute)
-            if node.op_type == "GroupNormalization" and 18 <= old < 21 <= self.opset:
-                _widen_group_parameters(node)
-        model.graph = converted.graph
+
+def _convert(model: ir.Model, old: int, new: int) -> None:
+    _refuse_unconvertible(model, old)
+    pixels = _pixel_conventions(model, old)
+    proto, weights = strip_weights(model)
+    proto.ir_version = max(proto.ir_version, 4)
+    try:
+        converted = ir.from_proto(onnx.version_converter.convert_version(proto, new))
+    except Exception as error:
+        raise ModelError(
+            f"opset {old} cannot be converted to {new}: {_reason(error)}; "
+            f"export the model with opset {new}"
+        ) from error
+    put_back_weights(converted, weights)
+    _keep_annotations(model, converted)
+    for node in ir.traversal.RecursiveGraphIterator(converted.graph):
+        if node.op_type == "Resize":
+            for attribute in pixels.get(node.outputs[0].name, []):
+                node.attributes.add(attribute)
+        if node.op_type == "GroupNormalization" and 18 <= old < 21 <= new:
+            _widen_group_parameters(node)
+    model.graph = converted.graph
 
 
 def _reason(error: Exception) -> str:

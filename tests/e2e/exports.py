@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,20 +14,37 @@ from onnx import numpy_helper
 
 import onnxq
 from onnxq.graph.io import to_bytes
+from onnxq.plan.cost import CostTable, KernelCost
+from onnxq.plan.target import load_target
+from onnxq.report.result import Latency
+from tests.e2e.one_code import assert_levels_agree
 from tests.support import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
+    import pytest
 
+    from onnxq.plan.target import Target
     from onnxq.report.result import Result
 
     Feeds = Mapping[str, npt.NDArray[Any]]
 
-__all__ = ["assert_goes_through", "export", "samples_for", "sqnr"]
+__all__ = [
+    "FOUND",
+    "assert_agrees",
+    "assert_goes_through",
+    "export",
+    "first_sample",
+    "samples_for",
+    "sqnr",
+    "take_all_to_integers",
+]
 
 SAMPLES = 8
+FOUND = "found"
+"""Name of the first dimension of an output that lists what was found: as many rows as that."""
 
 
 def export(
@@ -78,8 +96,13 @@ def _drawn(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> npt.N
     return rng.standard_normal(shape) * 0.1
 
 
-def samples_for(proto: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
-    """Draws inputs of the model's declared shapes, samples along the first axis."""
+def samples_for(proto: onnx.ModelProto, **sizes: int) -> dict[str, npt.NDArray[Any]]:
+    """Draws inputs of the model's declared shapes, samples along the first axis.
+
+    Args:
+        proto: The model.
+        sizes: Name of a dimension → its size; 16 for others.
+    """
     rng = np.random.default_rng(1)
     weights = {tensor.name for tensor in proto.graph.initializer}
     found: dict[str, npt.NDArray[Any]] = {}
@@ -87,7 +110,7 @@ def samples_for(proto: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
         if value.name in weights:
             continue
         kind = value.type.tensor_type
-        dims = [dim.dim_value for dim in kind.shape.dim]
+        dims = [dim.dim_value or sizes.get(dim.dim_param, 0) for dim in kind.shape.dim]
         # an axis of 1 or of unknown size counts samples; any other is part of each sample
         one = dims[1:] if dims[0] in (0, 1) else dims
         shape = (SAMPLES, *(size or 16 for size in one))
@@ -104,6 +127,19 @@ def sqnr(reference: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
     signal = reference.astype(np.float64)
     noise = float(np.square(signal - got).sum())
     return math.inf if noise == 0 else 10 * math.log10(float(np.square(signal).sum()) / noise)
+
+
+def eager_target(name: str) -> Target:
+    """A target on which integer kernels and conversions cost nothing."""
+    real, free = load_target(name), KernelCost()
+    slow = dict.fromkeys(real.costs.real, KernelCost(call_us=1000))
+    return replace(real, costs=CostTable({}, slow, free, free))
+
+
+def take_all_to_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets small models run on integers wherever they can, and spends no time on timing them."""
+    monkeypatch.setattr("onnxq.pipeline.load_target", eager_target)
+    monkeypatch.setattr("onnxq.pipeline.latency", lambda *_: Latency(1.0, 1.0, 1.0, 1.0, 1.0))
 
 
 def assert_goes_through(proto: onnx.ModelProto, least: float = 10.0, **options: Any) -> Result:  # noqa: ANN401
@@ -124,14 +160,40 @@ def assert_goes_through(proto: onnx.ModelProto, least: float = 10.0, **options: 
     assert [_face(value) for value in result.model.graph.outputs] == [
         (value.name, value.type.tensor_type.elem_type) for value in proto.graph.output
     ]
-    feed = _first(proto, data)
-    expected = run(_nameless(proto), feed)
-    for level in ("off", "all"):
-        _assert_close(expected, run(quantized, feed, level), least, level)
+    assert_agrees(proto, result.model, first_sample(proto, data), least)
     return result
 
 
-def _first(proto: onnx.ModelProto, data: Feeds) -> Feeds:
+def assert_agrees(
+    proto: onnx.ModelProto, quantized: ir.Model, feed: Feeds, least: float = 10.0
+) -> None:
+    """Asserts that a result computes the same at both levels and resembles what it was made from.
+
+    Args:
+        proto: The model as it was given.
+        quantized: What was made of it.
+        feed: Inputs.
+        least: Least SQNR of a float output in dB. Outputs that list what was found (see FOUND)
+            are equal at both levels, but other than before where a score is near the threshold.
+    """
+    assert_levels_agree(quantized, feed)
+    expected, got = run(_nameless(proto), feed), run(quantized, feed, "all")
+    for name, reference in expected.items():
+        assert got[name].dtype == reference.dtype, name
+        if name in _lists(proto):
+            continue
+        assert got[name].shape == reference.shape, name
+        if np.issubdtype(reference.dtype, np.floating):
+            assert sqnr(reference, got[name]) > least, name
+
+
+def _lists(proto: onnx.ModelProto) -> set[str]:
+    first = {v.name: v.type.tensor_type.shape.dim[:1] for v in proto.graph.output}
+    return {name for name, dims in first.items() if any(d.dim_param == FOUND for d in dims)}
+
+
+def first_sample(proto: onnx.ModelProto, data: Feeds) -> Feeds:
+    """Returns the first sample of ``data`` as the model takes it."""
     ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in proto.graph.input}
     return {name: a[:1] if a.ndim == ranks[name] else a[0] for name, a in data.items()}
 
@@ -148,11 +210,3 @@ def _nameless(proto: onnx.ModelProto) -> bytes:
     for node in copy.graph.node:
         node.name = ""
     return bytes(copy.SerializeToString())
-
-
-def _assert_close(expected: Feeds, got: Feeds, least: float, level: str) -> None:
-    for name, reference in expected.items():
-        assert got[name].shape == reference.shape, (level, name)
-        assert got[name].dtype == reference.dtype, (level, name)
-        if np.issubdtype(reference.dtype, np.floating):
-            assert sqnr(reference, got[name]) > least, (level, name)

@@ -87,6 +87,10 @@ def _operator(proto: onnx.ModelProto) -> None:
     proto.graph.node[1].op_type = "Frobnicate"
 
 
+def _later(proto: onnx.ModelProto) -> None:
+    proto.graph.node[1].op_type = "Gelu"
+
+
 def _domain(proto: onnx.ModelProto) -> None:
     proto.graph.node[1].domain = "com.example"
     proto.opset_import.add(domain="com.example", version=1)
@@ -101,6 +105,7 @@ MODELS: dict[str, tuple[bytes, str]] = {
     "external data outside": (_edited(_external("../net.onnx")), "outside the model's folder"),
     "external data at the root": (_edited(_external("/etc/passwd")), "outside the model's folder"),
     "unknown operator": (_edited(_operator), "Frobnicate"),
+    "operator of a later opset": (_edited(_later), "Gelu exists since opset 20, but the"),
     "custom operator": (_edited(_domain), "com.example:Relu"),
 }  # fmt: skip
 

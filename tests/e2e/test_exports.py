@@ -1,34 +1,22 @@
 """Whatever an exporter may write goes through: small models in many dialects, end to end.
 
-Each model runs at both optimization levels and resembles what it was made from. To keep models
-small and yet have something to quantize, integers are taken to cost nothing here.
+Each model runs at both optimization levels, computes the same there and resembles what it was made
+from. To keep models small and yet have something to quantize, integers are taken to cost nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import onnx.parser
 import pytest
 
-from onnxq.plan.cost import CostTable, KernelCost
-from onnxq.plan.target import Target, load_target
 from tests.e2e.between_convolutions import AT_OPSET, BETWEEN, CONSTANTS, GIVEN
-from tests.e2e.exports import assert_goes_through, export
+from tests.e2e.exports import assert_goes_through, export, take_all_to_integers
 from tests.e2e.whole_models import WHOLE, mobile_network, with_parameters
 
 
 @pytest.fixture(autouse=True)
 def _all_that_can_be_is_integer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnxq.pipeline.load_target", eager_target)
-    monkeypatch.setattr("onnxq.report.verify._BUDGET_S", 0.01)
-
-
-def eager_target(name: str) -> Target:
-    """A target on which integer kernels and conversions cost nothing."""
-    real, free = load_target(name), KernelCost()
-    slow = dict.fromkeys(real.costs.real, KernelCost(call_us=1000))
-    return replace(real, costs=CostTable({}, slow, free, free))
+    take_all_to_integers(monkeypatch)
 
 
 NET = """net (float[1,3,16,16] x, float[8,3,3,3] w1, float[8] b1, float[8,8,1,1] w2, float[8] b2,

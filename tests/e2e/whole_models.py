@@ -100,7 +100,7 @@ WHOLE: dict[str, str] = {
     "top k tail": f"""net ({IMAGE}) => (float[1,5] y, int64[1,5] i) {{ c = Conv(x, w1, b1)
         r = Relu(c) f = Flatten(r) y, i = TopK(f, five) }}""",
     "suppression tail": f"""net ({IMAGE}, float[4,8,1,1] w2, float[2,8,1,1] w3) =>
-        (int64[n,3] y, float[1,4,196] boxes) {{ c = Conv(x, w1, b1) r = Relu(c) b = Conv(r, w2)
+        (int64[found,3] y, float[1,4,196] boxes) {{ c = Conv(x, w1, b1) r = Relu(c) b = Conv(r, w2)
         boxes = Reshape(b, flat) bt = Transpose<perm=[0,2,1]>(boxes) l = Conv(r, w3)
         s = Sigmoid(l) scores = Reshape(s, flat) y = NonMaxSuppression(bt, scores, five, kh, kh) }}""",
     "boxes beside scores": f"""net ({IMAGE}, float[4,8,1,1] w2, float[2,8,1,1] w3,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxq.graph.inventory import quantized_nodes, unknown_domains
+from onnxq.graph.inventory import premature_operators, quantized_nodes, unknown_domains
 from tests.support import model
 
 
@@ -48,3 +48,23 @@ def test_unknown_domains() -> None:
     <domain: "own", opset_import: ["": 21]> F (x) => (y) { y = Relu(x) }
     """
     assert unknown_domains(model(text)) == {"a": ["One", "Two"], "b": ["Three"]}
+
+
+def test_operators_newer_than_the_opset() -> None:
+    text = """<ir_version: 4, opset_import: ["": 9, "com.microsoft": 1]>
+    f (bool b, float[2] x) => (float[2] y) {
+        r = Relu(x)
+        u = com.microsoft.Gelu(r)
+        v = NoSuchOperator(u)
+        y = If(b) <
+            then_branch = t () => (float[2] a) { a = HardSwish(v) },
+            else_branch = e () => (float[2] c) { c = Round(v) }>
+    }"""
+    assert premature_operators(model(text)) == {"HardSwish": 14, "Round": 11}
+    assert premature_operators(model(text.replace('"": 9', '"": 14'))) == {}
+
+
+def test_no_operator_is_newer_than_no_opset() -> None:
+    text = """<ir_version: 10, opset_import: ["com.microsoft": 1]>
+    f (float[2] x) => (float[2] y) { y = com.microsoft.Gelu(x) }"""
+    assert premature_operators(model(text)) == {}

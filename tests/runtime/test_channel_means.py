@@ -28,3 +28,7 @@ def test_means_are_those_of_each_sample_and_channel() -> None:
 def test_sums_of_many_float32_numbers_stay_exact() -> None:
     array = np.full((1, 1, 3000, 3000), 0.1, np.float32)
     assert channel_mean(array)[0] == float(np.float32(0.1))
+
+
+def test_the_mean_of_nothing_is_no_number() -> None:
+    assert np.isnan(channel_mean(np.zeros((0, 3, 2, 2), np.float32))).tolist() == [True] * 3

@@ -28,6 +28,16 @@ def test_noise_is_measured_beside_agreement() -> None:
     assert comparison.fidelity().sqnr["y"] == pytest.approx(20, abs=1e-4)
 
 
+def test_rows_that_differ_in_number_are_different_answers() -> None:
+    comparison = classification("y", (4, 3), None).comparison()
+    comparison.add({"y": np.eye(4, 3)}, {"y": np.eye(3, 3)})
+    comparison.add({"y": np.zeros((0, 3))}, {"y": np.zeros((0, 3))})
+    agreement = comparison.fidelity().agreement
+
+    assert agreement is not None
+    assert (agreement.value, agreement.n) == (0, 4)
+
+
 def test_no_samples_are_no_agreement() -> None:
     assert classification("y", (1, 3), None).comparison().fidelity().agreement is None
 
@@ -55,3 +65,7 @@ def test_scores_are_two_or_more_behind_the_batch(
 )
 def test_embeddings_have_length_one_and_both_signs(row: tuple[float, ...], embedding: bool) -> None:
     assert is_embedding(np.array([row], np.float32)) is embedding
+
+
+def test_no_rows_are_no_embedding() -> None:
+    assert not is_embedding(np.zeros((0, 3, 1), np.float32))

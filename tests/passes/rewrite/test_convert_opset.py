@@ -7,11 +7,12 @@ import onnx_ir as ir
 import pytest
 
 from onnxq.errors import ModelError
+from onnxq.graph.opset import NEWEST_INTEGER_OPSET
 from onnxq.graph.spec import violations_float
 from onnxq.passes.rewrite.convert_opset import ConvertOpset
 from onnxq.passes.rewrite.infer_shapes import InferShapes
 from onnxq.passes.rewrite.unique_names import UniqueNames
-from tests.support import assert_same_function, model
+from tests.support import assert_same_function, model, run
 
 
 def parsed(opset: int, text: str, ir_version: int = 4) -> ir.Model:
@@ -19,11 +20,11 @@ def parsed(opset: int, text: str, ir_version: int = 4) -> ir.Model:
     return model(header + text)
 
 
-def converted(source: ir.Model, opset: int = 21) -> ir.Model:
+def converted(source: ir.Model, opset: int = 21, wanted: int | None = None) -> ir.Model:
     result = source.clone()
     UniqueNames()(result)
     InferShapes()(result)
-    assert ConvertOpset(opset)(result).modified
+    assert ConvertOpset(wanted or opset)(result).modified
     assert result.graph.opset_imports[""] == opset
     return result
 
@@ -33,6 +34,7 @@ REDUCED = "f (float[2,3,8,8] x) => (float[2,3,1,1] y)"
 NORM = """f (float[2,2,4] x) => (float[2,2,4] y)
     <float[2] a={1,2}, float[2] b={3,4}, float[2] c={0.1,0.2}, float[2] d={1,0.5}>"""
 UP = "<float[4] s={1,1,2,2}>"
+DEPTH = "f (float[1,4,8,8] x) => (float[1,16,4,4] y)"
 ROI = """f (float[1,2,9,9] x) => (float[1,2,2,2] y) <float[1,4] r={0,0,7,7}, int64[1] b={0}>"""
 GRID = """f (float[1,2,4,4] x) => (float[1,2,2,2] y)
     <float[1,2,2,2] g={-1,-1,0,-0.7,1,-1,0.3,0}>"""
@@ -220,6 +222,33 @@ def test_old_ir_version_with_weights_as_constants() -> None:
 def test_newer_opset_stays() -> None:
     source = parsed(22, "f (float[2] x) => (float[2] y) { y = Relu(x) }", ir_version=10)
     assert not ConvertOpset(21)(source).modified
+
+
+def test_the_newest_opset_becomes_one_with_integer_kernels() -> None:
+    source = parsed(28, DEPTH + "{ t = Celu(x) y = SpaceToDepth<blocksize=2>(t) }", ir_version=14)
+    result = converted(source, NEWEST_INTEGER_OPSET, wanted=21)
+    assert result.ir_version == 13
+    assert_same_function(source, result)
+
+
+def test_what_only_the_newest_opset_can_say_is_refused() -> None:
+    source = parsed(28, DEPTH + '{ y = SpaceToDepth<blocksize=2,mode="CRD">(x) }', ir_version=14)
+    with pytest.raises(ModelError, match=r"opset 28 cannot be converted to 27: .*mode must have"):
+        ConvertOpset(21)(source)
+
+
+def test_codes_run_in_the_newest_integer_opset() -> None:
+    source = model(
+        f"""<ir_version: 13, opset_import: ["": {NEWEST_INTEGER_OPSET}]>
+        f (float[4] x) => (float[4] y) <float s = {{0.5}}, uint8 z = {{3}}>
+        {{ q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z) }}"""
+    )
+    assert run(source, {"x": np.array([0.1, 0.4, 1, -9], np.float32)})["y"].tolist() == [
+        0,
+        0.5,
+        1,
+        -1.5,
+    ]
 
 
 def test_idempotent() -> None:
