@@ -23,17 +23,33 @@ if TYPE_CHECKING:
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
     from onnxq.report.bench_result import Bench
+    from onnxq.report.compare_result import CompareResult
     from onnxq.report.inspect_result import Inspection
     from onnxq.report.result import Result
 
     __version__: str
 
-__all__ = ["Config", "OnnxqError", "Result", "__version__", "bench", "inspect", "optimize"]
+__all__ = [
+    "Bench",
+    "CompareResult",
+    "Config",
+    "Inspection",
+    "OnnxqError",
+    "Result",
+    "__version__",
+    "bench",
+    "compare",
+    "inspect",
+    "optimize",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
+    "Bench": "onnxq.report.bench_result",
+    "CompareResult": "onnxq.report.compare_result",
     "Config": "onnxq.config",
+    "Inspection": "onnxq.report.inspect_result",
     "OnnxqError": "onnxq.errors",
     "Result": "onnxq.report.result",
 }
@@ -90,6 +106,39 @@ def bench(*models: str | os.PathLike[str], **options: object) -> Bench:
     from onnxq.benchmarking import bench as run
 
     return run(models, BenchOptions.of(options))
+
+
+def compare(
+    first: ModelSource,
+    second: ModelSource,
+    data: DataLike,
+    *,
+    progress: Progress | None = None,
+    **options: object,
+) -> CompareResult:
+    """Finds out where a model departs from the float one, and which layer is to blame.
+
+    Prints nothing.
+
+    Args:
+        first: The float model, as for :func:`optimize`.
+        second: A model made from it: its inputs and outputs have the same names.
+        data: Samples, as for :func:`optimize`.
+        progress: Is told how far each stage has come.
+        options: Fields of :class:`onnxq.comparing.CompareOptions`; ``draw="folder"`` writes both
+            detectors' boxes side by side.
+
+    Returns:
+        Fidelity at the outputs, and SQNR layer by layer with inputs from either model.
+
+    Raises:
+        OnnxqError: A model, the data or an option is not usable, or the models have nothing in
+            common.
+    """
+    from onnxq.comparing import CompareOptions
+    from onnxq.comparing import compare as run
+
+    return run(first, second, data, CompareOptions.of(options), progress)
 
 
 def inspect(model: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:

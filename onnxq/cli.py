@@ -18,7 +18,7 @@ import typer
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
-from onnxq.terminal import console, progress_bars
+from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,10 @@ Passes = Annotated[
 ]
 Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
 Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Report as JSON; - for standard output."),
+]
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
@@ -192,28 +195,35 @@ def optimize(
     verbose: Verbose = False,
 ) -> None:
     """Quantizes MODEL and proves what came out: size, latency, fidelity, what stayed float."""
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose contradict each other; give one of them")
     # The parameters are the fields of Config by name; spelling each out again invites a slip.
     given = dict(locals())
     options = {name: value for name, value in given.items() if name in _FIELDS}
+    if is_standard_output(json):
+        options["json"] = None
     for name in ("keep_float", "require", "boxes", "scores", "passes", "skip"):
         options[name] = options[name] or ()
-    _optimize(model, data, Config.of(options), quiet=quiet, verbose=verbose)
+    shown = "json" if is_standard_output(json) else "nothing" if quiet else "text"
+    _optimize(model, data, Config.of(options), shown=shown, verbose=verbose)
 
 
 _FIELDS = frozenset(Config.__dataclass_fields__)
 
 
-def _optimize(model: str, data: str | None, config: Config, *, quiet: bool, verbose: bool) -> None:
-    if quiet and verbose:
-        raise ConfigError("--quiet and --verbose contradict each other; give one of them")
+def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbose: bool) -> None:
     if verbose:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("onnxq").setLevel(logging.DEBUG)
-    with progress_bars(silent=quiet or verbose) as progress:
+    with progress_bars(silent=shown == "nothing" or verbose) as progress:
         from onnxq.pipeline import optimize as run
 
         result = run(model, data, config, progress)
-    if not quiet:
+    if shown == "json":
+        from onnxq.report.json_report import json_report
+
+        print(json_report(result), end="")
+    elif shown == "text":
         from onnxq.report.text import text_report
 
         console().print(text_report(result), crop=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.terminal import console, progress_bars
+from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,8 @@ COMPARE_EXAMPLES = """Examples:
 
 \b
   onnxq compare net.onnx net.int8.onnx --data calibration.npz
-  onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --json layers.json"""
+  onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --json layers.json
+  onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --draw drawings/"""
 
 Models = Annotated[
     list[str],
@@ -77,7 +79,27 @@ Shape = Annotated[
     ),
 ]
 Profile = Annotated[bool, typer.Option("--profile", help="Show the time by operator.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Report as JSON.")]
+Task = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the outputs mean: auto (recognize it), classification, detection or generic.",
+    ),
+]
+Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
+Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
+Draw = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Draw both models' detections side by side on the pictures, a PNG file for each: "
+        "green where the other model finds the box as well, red where it does not.",
+    ),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Report as JSON; - for standard output."),
+]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
 DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
 
@@ -123,20 +145,33 @@ def compare(
     data: Fed,
     preprocess: Preprocess = None,
     samples: Samples = 64,
+    task: Task = "auto",
+    boxes: Boxes = "",
+    scores: Scores = "",
+    draw: Draw = None,
     json: Json = None,
     seed: DrawSeed = 0,
     threads: Threads = 1,
 ) -> None:
     """Shows where B departs from A: at the outputs, layer by layer, and which layer is to blame."""
     _check_json(json, [first, second])
+    from onnxq.comparing import CompareOptions
     from onnxq.comparing import compare as run
-    from onnxq.config import Config
     from onnxq.report.compare_json import compare_json
     from onnxq.report.compare_text import compare_text
 
-    config = Config(preprocess=preprocess, samples=samples, seed=seed, threads=threads)
+    options = CompareOptions(
+        preprocess=preprocess,
+        samples=samples,
+        task=task,
+        boxes=(boxes,) if boxes else (),
+        scores=(scores,) if scores else (),
+        draw=draw,
+        seed=seed,
+        threads=threads,
+    )
     with progress_bars() as progress:
-        compared = run(first, second, data, config, progress)
+        compared = run(first, second, data, options, progress)
     _deliver(compare_text(compared), json, compare_json(compared))
 
 
@@ -157,7 +192,7 @@ def inspect(
 
 def _check_json(path: Path | None, models: Sequence[str]) -> None:
     """Finds out before the work whether the report can be written."""
-    if path is not None:
+    if path is not None and not is_standard_output(path):
         from onnxq.config import Config
         from onnxq.report.files import check_reports
 
@@ -165,6 +200,10 @@ def _check_json(path: Path | None, models: Sequence[str]) -> None:
 
 
 def _deliver(shown: RenderableType, path: Path | None, text: str) -> None:
+    """Prints and writes a report; on standard output its JSON stands alone."""
+    if is_standard_output(path):
+        sys.stdout.write(text)
+        return
     if path is not None:
         from onnxq.atomic import pending_file
 

@@ -1,111 +1,222 @@
 """Finds out where a model departs from the float one: the one place that knows in which order.
 
 Outputs are judged as after optimizing, with all of onnxruntime's optimizations. Layers are
-compared without: at the values that both models know (:mod:`onnxq.runtime.matching`), with all
-before from the second model and with inputs from the float one (:mod:`onnxq.runtime.layer_errors`).
-Of the layers that are worst by themselves it is measured what that costs at the outputs
-(:mod:`onnxq.runtime.blame`); the one that costs most is to blame.
+compared without: with the form of the float model that the other one was made from
+(:mod:`onnxq.runtime.reference`), at the values that both know (:mod:`onnxq.runtime.matching`), with
+all before from the second model and with inputs from the float one
+(:mod:`onnxq.runtime.layer_errors`). Of the layers that are worst by themselves it is measured what
+that costs at the outputs (:mod:`onnxq.runtime.blame`); the one that costs most is to blame. What
+detectors find can be drawn side by side (:mod:`onnxq.report.drawings`).
 """
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-from onnxq.config import Config
+from onnxq.config import Config, refuse_unknown
 from onnxq.data.calibration import CalibrationData
+from onnxq.data.given import given_files
 from onnxq.data.model_inputs import input_specs
 from onnxq.errors import ModelError, OnnxqError
 from onnxq.graph.io import load
 from onnxq.manager import PassManager, silent, teller
+from onnxq.options import folder_option
 from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.report.assemble import label
-from onnxq.report.compare_result import Compared, ComparedLayer
+from onnxq.report.compare_result import ComparedLayer, CompareResult
+from onnxq.report.drawings import Drawings
 from onnxq.report.verify import fidelity, recognized_task
 from onnxq.report.versions import versions
 from onnxq.runtime.blame import Rests, shares
 from onnxq.runtime.layer_errors import Observer, OwnOutputs, own_errors, whole_errors
 from onnxq.runtime.matching import match_layers
 from onnxq.runtime.reader_factors import reader_factors
+from onnxq.runtime.reference import choose_reference
 from onnxq.stages import rewritten
 from onnxq.tasks.base import Overrides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import onnx_ir as ir
 
     from onnxq.data import DataLike
+    from onnxq.data.base import DataSource
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
+    from onnxq.report.result import Fidelity
     from onnxq.runtime.layer_errors import WholeError
     from onnxq.runtime.matching import MatchedLayer
+    from onnxq.tasks.base import Task
 
-__all__ = ["compare"]
+__all__ = ["CompareOptions", "compare"]
 
 _TASK_PROBES = 4
 _BLAME_SAMPLES = 8
 _SUSPECTS = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """How models are compared.
+
+    Attributes:
+        preprocess: How images become inputs: a preset or a TOML file.
+        samples: Samples to draw from the data, of which a quarter is compared; 0 = all.
+        task: What the outputs mean: "auto", "classification", "detection" or "generic".
+        boxes: Outputs that hold boxes; empty = recognize them.
+        scores: Outputs that hold scores; empty = recognize them.
+        draw: Folder for pictures with both models' detections side by side; None = none.
+        seed: Of all that is drawn by lot.
+        threads: Threads inside an operator; 0 = one per core.
+
+    Raises:
+        ConfigError: A value is not allowed.
+    """
+
+    preprocess: str | None = None
+    samples: int = Config.samples
+    task: str = Config.task
+    boxes: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    draw: Path | None = None
+    seed: int = Config.seed
+    threads: int = 1
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> Self:
+        """Makes them from loose options.
+
+        Raises:
+            ConfigError: An option is unknown or its value is not allowed.
+        """
+        refuse_unknown(options, [item.name for item in fields(cls)])
+        return cls(**options)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        config = self.config
+        for item in fields(self):
+            value = self.draw if item.name == "draw" else getattr(config, item.name)
+            object.__setattr__(self, item.name, value)
+        object.__setattr__(self, "draw", folder_option("draw", self.draw))
+
+    @property
+    def config(self) -> Config:
+        """The same, for what optimizing does as well."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        del given["draw"]
+        return Config(**given)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What the user says about the outputs."""
+        return Overrides(self.task, self.boxes, self.scores)
+
+
 def compare(
     first: ModelSource,
     second: ModelSource,
     data: DataLike,
-    config: Config,
+    options: CompareOptions,
     progress: Progress | None = None,
-) -> Compared:
+) -> CompareResult:
     """Compares a model with the float one, at the outputs and layer by layer.
 
     Args:
         first: The float model; never changed.
         second: The model to compare with it, with the same inputs; never changed.
         data: Samples; the held-out ones are compared, as after optimizing with the same options.
-        config: Options; those for data and threads count.
+        options: How to compare.
         progress: Is told how far each stage has come.
 
     Raises:
-        OnnxqError: A model or the data is not usable, or the models have nothing in common.
+        OnnxqError: A model, the data or an option is not usable, the models have nothing in common,
+            or a drawing cannot be written.
     """
     tell: Progress = progress or silent
-    names = _names(first, second)
-    real, other = (_repaired(source) for source in (first, second))
-    _check(real, other, names)
-    samples = CalibrationData.open(data, real, config)
-    numbers = samples.judges()
-    threads = config.cores
-    task = recognized_task(real, samples.spread(_TASK_PROBES), Overrides(), threads=threads)
-    proof = fidelity(
-        real,
-        other,
-        samples.feeds(numbers),
-        task=task,
-        threads=threads,
-        progress=teller(tell, "outputs", len(numbers)),
-    )
-    assert samples.source is not None, "there is data"
-    return Compared(
-        first=names[0],
-        second=names[1],
-        data=f"{len(numbers)} samples; {samples.source.describe()}",
-        fidelity=proof,
-        layers=_layers(real, other, samples, threads, tell),
-        seed=config.seed,
+    case = _case(first, second, data, options)
+    probes = case.samples.spread(_TASK_PROBES)
+    task = recognized_task(case.real, probes, options.overrides, threads=case.threads)
+    drawings = _drawings(options, task, case.samples, data)
+    return CompareResult(
+        first=case.names[0],
+        second=case.names[1],
+        data=f"{len(case.numbers)} samples; {_source(case.samples).describe()}",
+        fidelity=_outputs(case, task, tell),
+        layers=_layers(case, tell),
+        drawn=() if drawings is None else drawings.write(case.real, case.other, case.names),
+        seed=options.seed,
         versions=versions(),
     )
 
 
-def _layers(
-    real: ir.Model, other: ir.Model, samples: CalibrationData, threads: int, tell: Progress
-) -> tuple[ComparedLayer, ...]:
+class _Case(NamedTuple):
+    """What is compared, and on what."""
+
+    real: ir.Model
+    other: ir.Model
+    names: tuple[str, str]
+    samples: CalibrationData
+    threads: int
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers of the samples."""
+        return self.samples.judges()
+
+
+def _case(
+    first: ModelSource, second: ModelSource, data: DataLike, options: CompareOptions
+) -> _Case:
+    """Reads models and data, and makes sure that they belong together."""
+    names = _names(first, second)
+    real, other = (_repaired(source) for source in (first, second))
+    _check(real, other, names)
+    samples = CalibrationData.open(data, real, options.config)
+    return _Case(real, other, names, samples, options.config.cores)
+
+
+def _outputs(case: _Case, task: Task, tell: Progress) -> Fidelity:
+    """Returns how close the outputs are."""
+    return fidelity(
+        case.real,
+        case.other,
+        case.samples.feeds(case.numbers),
+        task=task,
+        threads=case.threads,
+        progress=teller(tell, "outputs", len(case.numbers)),
+    )
+
+
+def _source(samples: CalibrationData) -> DataSource:
+    assert samples.source is not None, "there is data"
+    return samples.source
+
+
+def _drawings(
+    options: CompareOptions, task: Task, samples: CalibrationData, data: DataLike
+) -> Drawings | None:
+    """Finds out before the work whether detections can be drawn; None if nobody asked."""
+    if options.draw is None:
+        return None
+    given = given_files(data) if isinstance(data, str | os.PathLike) else []
+    return Drawings(options.draw, task, _source(samples), samples.judges(), given)
+
+
+def _layers(case: _Case, tell: Progress) -> tuple[ComparedLayer, ...]:
     """Returns what is measured at all ends of layers, in graph order."""
-    numbers = samples.judges()
-    few = numbers[:_BLAME_SAMPLES]
+    _, other, _, samples, threads = case
+    numbers = case.numbers
     probe = next(iter(samples.feeds(numbers[:1])))
+    folded = _folded(case.real)
+    real = choose_reference([case.real, folded], other, probe, threads=threads)
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
-    expected = reader_factors(layers, _folded(real), other)
+    expected = reader_factors(layers, folded, other)
     progress = teller(tell, "layers together", len(numbers))
     whole = whole_errors(layers, samples.feeds(numbers), observer, expected, progress=progress)
     progress = teller(tell, "layers alone", len(numbers))
@@ -115,6 +226,7 @@ def _layers(
     ends = [layer.value for layer in layers]
     rests = Rests(real, [layer.value for layer in suspects], ends, threads=threads)
     outputs = OwnOutputs(suspects, whole, threads=threads)
+    few = numbers[:_BLAME_SAMPLES]
     progress = teller(tell, "blame", len(few))
     found = shares(rests, samples.feeds(few), observer, outputs, progress=progress)
     return tuple(_row(layer, whole, own, found) for layer in layers)

@@ -108,6 +108,7 @@ class Config:
         for name, read in READERS.items():
             object.__setattr__(self, name, read(name, getattr(self, name)))
         self._refuse_shared_paths()
+        self._refuse_idle_outputs()
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Self:
@@ -132,6 +133,16 @@ class Config:
     def to_dict(self) -> dict[str, object]:
         """Returns all options in plain types that JSON can hold."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    def _refuse_idle_outputs(self) -> None:
+        """Outputs that the task does not look at would be named in vain."""
+        named = {"boxes": self.boxes, "scores": self.scores}
+        idle = {"generic": ("boxes", "scores"), "classification": ("boxes",)}
+        for name in idle.get(self.task, ()):
+            if named[name]:
+                raise ConfigError(
+                    f"{flag(name)} says nothing to --task {self.task}; leave one of them out"
+                )
 
     def _refuse_shared_paths(self) -> None:
         written: dict[str, str] = {}

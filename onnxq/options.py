@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 from onnxq.errors import ConfigError
 
-__all__ = ["METRICS", "READERS", "CalibrationMethod", "Requirement", "flag"]
+__all__ = ["METRICS", "READERS", "CalibrationMethod", "Requirement", "flag", "folder_option"]
 
 METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
 """What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""
@@ -155,7 +155,23 @@ def _path(name: str, value: object) -> Path | None:
         return None
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ConfigError(f"{flag(name)} {value!r} is not allowed; give a file name")
+    if os.fspath(value) == "-":
+        raise ConfigError(
+            f"{flag(name)} - is not allowed; give a file name (the commands' --json alone writes "
+            "to standard output)"
+        )
     return Path(value)
+
+
+def folder_option(name: str, value: object) -> Path | None:
+    """Reads the name of a folder; None stays None.
+
+    Raises:
+        ConfigError: It is no text or path.
+    """
+    if value is not None and (not isinstance(value, str | os.PathLike) or not os.fspath(value)):
+        raise ConfigError(f"{flag(name)} {value!r} is not allowed; give a folder")
+    return None if value is None else Path(value)
 
 
 def _preprocess(name: str, value: object) -> str | None:

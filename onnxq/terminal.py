@@ -8,11 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from onnxq.manager import Progress
 
-__all__ = ["console", "progress_bars"]
+__all__ = ["console", "is_standard_output", "progress_bars"]
 
 _PIPED_WIDTH = 120
 
@@ -23,6 +25,11 @@ def console() -> Console:
 
     fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if fixed else _PIPED_WIDTH)
+
+
+def is_standard_output(path: Path | None) -> bool:
+    """Says whether ``-`` was given for a file: then standard output is the file's alone."""
+    return path is not None and str(path) == "-"
 
 
 def progress_bars(*, silent: bool = False) -> contextlib.AbstractContextManager[Progress | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import re
 import subprocess
@@ -344,4 +346,25 @@ def test_the_api_hands_its_options_on(
 def test_the_api_refuses_an_unknown_option(pipeline: Pipeline) -> None:
     with pytest.raises(onnxq.OnnxqError, match="did you mean samples"):
         onnxq.optimize("m.onnx", sample=3)
+    assert pipeline.calls == []
+
+
+def test_json_on_standard_output_stands_alone(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with contextlib.chdir(tmp_path):
+        assert cli.main(["optimize", "m.onnx", "--json", "-"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["schema"] >= 1
+    assert pipeline.calls[0][2].json is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--report", "-o", "--save-plan"])
+def test_nothing_else_goes_to_standard_output(
+    option: str, pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["optimize", "m.onnx", option, "-"]) == 2
+
+    assert "- is not allowed; give a file name" in capsys.readouterr().err
     assert pipeline.calls == []

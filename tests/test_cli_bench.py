@@ -142,3 +142,20 @@ def test_asking_for_help_loads_nothing_heavy(command: str) -> None:
     )
 
     assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("command", ["bench", "inspect"])
+def test_json_on_standard_output_stands_alone(
+    command: str,
+    path: str,
+    calls: Calls,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([command, path, "--json", "-"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["schema"] >= 1
+    assert not (tmp_path / "-").exists()
+    assert len(calls) == (command == "bench")

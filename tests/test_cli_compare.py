@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from onnxq import cli
+from onnxq import cli, comparing
+from onnxq.comparing import CompareOptions
 from onnxq.graph.io import save
+from tests.report.compare_samples import sample_compared
 from tests.support import model
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from onnxq.report.compare_result import CompareResult
 
 
 @pytest.fixture
@@ -41,6 +44,56 @@ def test_a_table_is_printed_and_json_written(
 
     assert "adds most of the error" in capsys.readouterr().out.replace("\n", " ")
     assert json.loads((folder / "r.json").read_text("utf-8"))["layers"][0]["value"] == "y"
+
+
+def test_json_on_standard_output_stands_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert cli.main(words(folder, "--json", "-")) == 0
+
+    assert json.loads(capsys.readouterr().out)["layers"][0]["value"] == "y"
+    assert not (folder / "-").exists()
+
+
+def test_every_option_is_handed_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[CompareOptions] = []
+
+    def record(*given: object) -> CompareResult:
+        assert isinstance(given[3], CompareOptions)
+        calls.append(given[3])
+        return sample_compared()
+
+    monkeypatch.setattr(comparing, "compare", record)
+    more = "--preprocess yolo --samples 9 --task detection --boxes a,b --scores c --draw d --seed 3"
+
+    assert cli.main(words(folder, *more.split(), "--threads", "2")) == 0
+    assert cli.main(words(folder)) == 0
+
+    assert calls == [
+        CompareOptions(
+            preprocess="yolo",
+            samples=9,
+            task="detection",
+            boxes=("a", "b"),
+            scores=("c",),
+            draw=Path("d"),
+            seed=3,
+            threads=2,
+        ),
+        CompareOptions(),
+    ]
+
+
+def test_drawing_what_is_no_detector_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words(folder, "--draw", str(folder / "out"))) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: --draw needs a detector")
+    assert error.count("\n") == 1
+    assert not (folder / "out").exists()
 
 
 def test_a_missing_model_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onnxq.comparing import compare
-from onnxq.config import Config
-from onnxq.errors import DataError, ModelError
+import onnxq
+from onnxq.comparing import CompareOptions, compare
+from onnxq.errors import ConfigError, DataError, ModelError
+from tests.passes.rewrite.stages import stage
 from tests.planted import branching, chain, damage_codes, damage_scale, data, quantized, tail
 from tests.support import model
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from onnxq.report.compare_result import Compared
+    from onnxq.report.compare_result import CompareResult
 
-CONFIG = Config(threads=1)
+OPTIONS = CompareOptions(threads=1)
 
 
 @cache
@@ -29,8 +30,8 @@ def pair(make: Callable[[], ir.Model]) -> tuple[ir.Model, ir.Model]:
     return source, quantized(source)
 
 
-def compared(first: ir.Model, second: ir.Model) -> Compared:
-    return compare(first, second, data(), CONFIG)
+def compared(first: ir.Model, second: ir.Model) -> CompareResult:
+    return compare(first, second, data(), OPTIONS)
 
 
 PLANTED = [
@@ -122,7 +123,7 @@ def test_models_with_other_outputs_are_refused() -> None:
 
 def test_data_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError):
-        compare(chain(), chain(), {"x": data()["x"][:, :2]}, CONFIG)
+        compare(chain(), chain(), {"x": data()["x"][:, :2]}, OPTIONS)
 
 
 def test_models_without_a_common_value_inside_are_compared_at_the_outputs() -> None:
@@ -133,3 +134,53 @@ def test_models_without_a_common_value_inside_are_compared_at_the_outputs() -> N
 
     assert [layer.value for layer in found.layers] == ["y"]
     assert found.fidelity.sqnr["y"] < 20
+
+
+def test_channels_that_were_reordered_are_compared_in_the_order_that_they_have() -> None:
+    writer = stage(16, 3, "chunk", size=16)
+    joined = f"v{len(writer.lines) - 1}"
+    source = writer.model(writer.conv(joined, 32, 8), 3)
+
+    found = compare(source, quantized(source), data(), OPTIONS)
+
+    assert found.guilty is None
+    assert min(layer.own for layer in found.layers) > 15
+
+
+def test_the_users_word_for_the_task_counts() -> None:
+    found = compare(tail(), tail(), data(), CompareOptions(threads=1, task="classification"))
+
+    assert found.fidelity.agreement is not None
+
+
+def test_outputs_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--scores 'q' is no output"):
+        compare(chain(), chain(), data(), CompareOptions(scores=("q",)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"samples": -1}, "--samples -1 is not allowed"),
+        ({"draw": 3}, "--draw 3 is not allowed; give a folder"),
+        ({"task": "generic", "boxes": "y"}, "--boxes says nothing to --task generic"),
+        ({"smples": 3}, "did you mean samples"),
+    ],
+)
+def test_wrong_options_are_one_line(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        CompareOptions.of(options)
+
+
+def test_the_public_function_compares_and_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    told: list[str] = []
+
+    found = onnxq.compare(
+        *pair(chain), data(), threads=1, progress=lambda stage, *_: told.append(stage)
+    )
+
+    assert isinstance(found, onnxq.CompareResult)
+    assert list(dict.fromkeys(told)) == ["outputs", "layers together", "layers alone", "blame"]
+    assert capfd.readouterr() == ("", "")

@@ -138,3 +138,18 @@ def test_options_as_plain_types_go_through_json_and_back() -> None:
     config = Config.of({"output": "o.onnx", "require": "sqnr>=20", "keep_float": ("a", "b")})
 
     assert Config.of(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [("generic", "boxes"), ("generic", "scores"), ("classification", "boxes")],
+)
+def test_outputs_that_the_task_does_not_look_at_are_refused(task: str, option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option} says nothing to --task {task}; leave one"):
+        Config.of({"task": task, option: "y"})
+
+
+@pytest.mark.parametrize("name", ["output", "json", "report", "save_plan"])
+def test_standard_output_is_no_file(name: str) -> None:
+    with pytest.raises(ConfigError, match="- is not allowed; give a file name"):
+        Config.of({name: "-"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy.typing as npt
 
@@ -35,6 +35,18 @@ class InputSpec:
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
     guess: Guess | None = None
+
+
+class Picture(NamedTuple):
+    """An image as the model sees it, but for what is done to its levels.
+
+    Attributes:
+        name: What to call it: its file's name without folder and ending.
+        levels: uint8 [height, width, 3], RGB, of the model's input size.
+    """
+
+    name: str
+    levels: npt.NDArray[np.uint8]
 
 
 def readable(feeds: Iterable[Feed | None], complaint: str) -> Iterator[Feed]:
@@ -95,6 +107,14 @@ class DataSource(abc.ABC):
     def groups(self) -> Sequence[Sequence[int]]:
         """Numbers of the samples of each sub-folder, together all; one group if there are none."""
         return [range(len(self))]
+
+    def pictures(self, index: int) -> Sequence[Picture]:
+        """Returns the pictures that the sample at `index` is made of, in the order of its batch.
+
+        None at all where the samples are no images, or one cannot be decoded.
+        """
+        del index
+        return ()
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:

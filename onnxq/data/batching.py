@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from onnxq.data.base import InputSpec
+    from onnxq.data.base import InputSpec, Picture
 
 
 def batched(source: DataSource, inputs: Sequence[InputSpec]) -> DataSource:
@@ -75,6 +75,12 @@ class BatchSource(DataSource):
             return [range(len(self))]
         home = {index: place for place, group in enumerate(groups) for index in group}
         return grouped(home[batch * self._batch] for batch in range(len(self)))
+
+    def pictures(self, index: int) -> Sequence[Picture]:
+        """Those of the single samples; none where one is missing, as others then move up."""
+        first = index * self._batch
+        singles = [self._source.pictures(first + place) for place in range(self._batch)]
+        return [picture for single in singles for picture in single] if all(singles) else ()
 
     @property
     def skipped(self) -> Sequence[tuple[str, str]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.data.base import DataSource, Feed, readable
+from onnxq.data.base import DataSource, Feed, Picture, readable
 from onnxq.data.decode import check_header, load_rgb
 from onnxq.data.fit import fixed_batch, to_feed
 from onnxq.data.grouping import grouped
@@ -142,6 +144,23 @@ class ImageSource(DataSource):
             self._skip(file, error)
             return None
         return {self._spec.name: self._array(file, image)}
+
+    def pictures(self, index: int) -> Sequence[Picture]:
+        """Returns the image at `index` after resizing; see `DataSource.pictures`."""
+        file = self._files[index]
+        try:
+            levels = self._viewer(load_rgb(file))
+        except DataError:
+            return ()
+        return [Picture(file.stem, np.rint(levels).clip(0, 255).astype(np.uint8))]
+
+    @cached_property
+    def _viewer(self) -> Preprocessor:
+        """The same geometry, with levels as they are."""
+        plain = replace(
+            self._preprocess, channels="rgb", scale=1.0, mean=(0.0,), std=(1.0,), layout="nhwc"
+        )
+        return Preprocessor(plain)
 
     def _array(self, file: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype]:
         try:

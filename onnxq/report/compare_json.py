@@ -10,14 +10,14 @@ from onnxq.report.json_report import decibels, fidelity_json
 from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
-    from onnxq.report.compare_result import Compared, ComparedLayer
+    from onnxq.report.compare_result import ComparedLayer, CompareResult
 
 __all__ = ["SCHEMA", "compare_json"]
 
 SCHEMA = 1
 
 
-def compare_json(compared: Compared) -> str:
+def compare_json(compared: CompareResult) -> str:
     """Returns the comparison as JSON text, ending with a line break."""
     report = {
         "schema": SCHEMA,
@@ -29,6 +29,7 @@ def compare_json(compared: Compared) -> str:
         "fidelity": fidelity_json(compared.fidelity),
         "verdict": verdict(compared),
         "guilty": None if compared.guilty is None else compared.guilty.node,
+        "drawings": [str(path) for path in compared.drawn],
         "layers": [_layer(layer) for layer in compared.layers],
     }
     return json_text(report)

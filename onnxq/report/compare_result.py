@@ -1,4 +1,4 @@
-"""What :func:`onnxq.comparing.compare` returns: where a model departs from the float one."""
+"""What :func:`onnxq.compare` returns: where a model departs from the float one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from onnxq.report.result import Fidelity
 
-__all__ = ["Compared", "ComparedLayer"]
+__all__ = ["CompareResult", "ComparedLayer"]
 
 _STANDS_OUT = 0.5
 
@@ -43,7 +44,7 @@ class ComparedLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class CompareResult:
     """A comparison of two models.
 
     Attributes:
@@ -52,6 +53,7 @@ class Compared:
         data: What they were fed.
         fidelity: How close the outputs are.
         layers: Layer by layer, in graph order.
+        drawn: Files with detections side by side, in the order of the samples.
         seed: Of what was drawn.
         versions: Package name → version.
     """
@@ -61,6 +63,7 @@ class Compared:
     data: str
     fidelity: Fidelity
     layers: tuple[ComparedLayer, ...]
+    drawn: tuple[Path, ...] = ()
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
 

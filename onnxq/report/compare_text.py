@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onnxq.report.compare_result import Compared, ComparedLayer
+    from onnxq.report.compare_result import ComparedLayer, CompareResult
 
 __all__ = ["compare_text", "verdict"]
 
@@ -30,7 +30,7 @@ _LEGEND = (
 )
 
 
-def compare_text(compared: Compared) -> RenderableType:
+def compare_text(compared: CompareResult) -> RenderableType:
     """Returns fidelity at the outputs, a table of layers in graph order, and a sentence."""
     parts: list[RenderableType] = [_head(compared)]
     if compared.layers:
@@ -39,7 +39,7 @@ def compare_text(compared: Compared) -> RenderableType:
     return Group(*parts, Text(), Text(verdict(compared), style))
 
 
-def verdict(compared: Compared) -> str:
+def verdict(compared: CompareResult) -> str:
     """Says in one sentence which layer is to blame."""
     worst = compared.worst
     if compared.identical:
@@ -61,7 +61,7 @@ def _input(ratio: float) -> str:
     return "is exact" if ratio == math.inf else db_text(ratio)
 
 
-def _head(compared: Compared) -> Table:
+def _head(compared: CompareResult) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -75,10 +75,13 @@ def _head(compared: Compared) -> Table:
         style = "yellow" if fact.tone == "doubt" else ""
         table.add_row(Text(label), Text(fact.value), Text(fact.detail, style))
         last = fact.label or last
+    if compared.drawn:
+        count = f"{len(compared.drawn)} pictures" if len(compared.drawn) > 1 else "1 picture"
+        table.add_row(Text("drawn"), Text(count), Text(f"in {compared.drawn[0].parent}"))
     return table
 
 
-def _layers(compared: Compared) -> list[RenderableType]:
+def _layers(compared: CompareResult) -> list[RenderableType]:
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold", max_width=_NAME_WIDTH)
     table.add_column(no_wrap=True)

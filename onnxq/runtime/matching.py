@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from onnxq.runtime.pieces import Piece
     from onnxq.runtime.session import Feed
 
-__all__ = ["MatchedLayer", "match_layers"]
+__all__ = ["MatchedLayer", "comparable", "forms_of", "match_layers"]
 
 _HEAVY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _INTEGER_HEAVY = ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
@@ -89,7 +89,7 @@ def _common(
 ) -> dict[str, tuple[str, ...]]:
     """Rules 1 and 2: returns name → forms in the second model, the one that counts first."""
     values = produced_values(second)
-    found = {name: _forms(values, name) for name in produced_values(real)}
+    found = {name: forms_of(values, name) for name in produced_values(real)}
     found = {name: forms for name, forms in found.items() if forms}
     first = make_session(real, optimize=False, threads=threads, outputs=list(found)).run(probe)
     names = [forms[0] for forms in found.values()]
@@ -97,17 +97,27 @@ def _common(
     return {
         name: forms
         for name, forms in found.items()
-        if _comparable(first.get(name), other.get(forms[0]))
+        if comparable(first.get(name), other.get(forms[0]))
     }
 
 
-def _comparable(wanted: npt.NDArray[Any] | None, found: npt.NDArray[Any] | None) -> bool:
+def comparable(wanted: npt.NDArray[Any] | None, found: npt.NDArray[Any] | None) -> bool:
+    """Rule 2, on a run of both models."""
     if not isinstance(wanted, np.ndarray) or not isinstance(found, np.ndarray):
         return False
     return wanted.dtype.kind == found.dtype.kind == "f" and wanted.shape == found.shape
 
 
-def _forms(values: Mapping[str, ir.Value], name: str) -> tuple[str, ...]:
+def forms_of(values: Mapping[str, ir.Value], name: str) -> tuple[str, ...]:
+    """Rule 1: returns the names by which a model knows a value of the float one.
+
+    Args:
+        values: All values that the model's nodes produce, by name.
+        name: The value in the float model.
+
+    Returns:
+        The names, the one that counts first; none if the model does not know it.
+    """
     value = values.get(name)
     absorbed = values.get(f"{name}_dequantized")
     forms: list[str] = []

@@ -15,6 +15,8 @@ from onnxq.numerics.sqnr import SqnrSum
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onnxq.tasks.head import Reader
+
 __all__ = [
     "Agreement",
     "BoxFidelity",
@@ -147,11 +149,13 @@ class Task:
         name: "classification", "detection" or "generic".
         description: What was recognized, in one line.
         comparison: Makes an empty comparison.
+        reader: Of a detector, turns outputs into boxes; else None.
     """
 
     name: str
     description: str
     comparison: Callable[[], Comparison]
+    reader: Reader | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Detections", "best", "match", "pairwise_overlap", "suppress"]
+__all__ = ["Detections", "best", "match", "pairs", "pairwise_overlap", "suppress"]
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,19 @@ def match(wanted: Detections, found: Detections, overlap: float) -> npt.NDArray[
     Returns:
         Overlap of each pair, float32 [pairs].
     """
+    return np.array([overlap for *_, overlap in pairs(wanted, found, overlap)], np.float32)
+
+
+def pairs(
+    wanted: Detections, found: Detections, overlap: float
+) -> list[tuple[int, int, np.float32]]:
+    """As :func:`match`; returns (position in ``wanted``, position in ``found``, overlap)."""
     overlaps = pairwise_overlap(found.boxes, wanted.boxes)
     overlaps[found.labels[:, None] != wanted.labels[None, :]] = -1
-    pairs: list[np.float32] = []
-    for row in overlaps:
+    pairs: list[tuple[int, int, np.float32]] = []
+    for number, row in enumerate(overlaps):
         if row.size and row.max() >= overlap:
-            place = row.argmax()
-            pairs.append(row[place])
+            place = int(row.argmax())
+            pairs.append((place, number, row[place]))
             overlaps[:, place] = -1
-    return np.array(pairs, np.float32)
+    return pairs

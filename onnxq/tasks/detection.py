@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.tasks.base import BoxFidelity, Comparison
-from onnxq.tasks.boxes import best, match
+from onnxq.tasks.boxes import best, match, pairs
 from onnxq.tasks.mean_ap import mean_average_precision
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnxq.tasks.boxes import Detections
     from onnxq.tasks.head import Reader
 
-__all__ = ["THRESHOLD", "BoxComparison", "PlaceComparison"]
+__all__ = ["THRESHOLD", "BoxComparison", "PlaceComparison", "shown_boxes", "shown_pairs"]
 
 THRESHOLD = 0.3
 """Least score of a box that counts."""
@@ -73,6 +73,16 @@ class BoxComparison(Comparison):
         mean_iou = float(np.mean(self._overlaps)) if matched else None
         boxes_found = BoxFidelity(wanted, self._found, matched, mean_iou, mean_ap)
         return replace(super().fidelity(), boxes=boxes_found)
+
+
+def shown_boxes(reader: Reader, outputs: Outputs) -> list[Detections]:
+    """Returns the boxes of each picture that count, as :class:`BoxComparison` takes them."""
+    return [best(found, _OVERLAP, _MOST) for found in reader.read(outputs, THRESHOLD)]
+
+
+def shown_pairs(wanted: Detections, found: Detections) -> list[tuple[int, int]]:
+    """Returns (position in ``wanted``, position in ``found``) of the boxes that match."""
+    return [(mine, other) for mine, other, _ in pairs(wanted, found, _OVERLAP)]
 
 
 class PlaceComparison(Comparison):

@@ -107,7 +107,7 @@ def _seen(model: ir.Model, probes: Sequence[Outputs], overrides: Overrides) -> l
 
 def _detection(reader: Reader, outputs: Sequence[Seen]) -> Task:
     comparison = BoxComparison if reader.decoded else PlaceComparison
-    return Task("detection", described(reader, outputs), partial(comparison, reader))
+    return Task("detection", described(reader, outputs), partial(comparison, reader), reader)
 
 
 def _vector(
@@ -121,11 +121,17 @@ def _vector(
     if shape is None or not is_scores(shape):
         return None
     sure = overrides.task == "classification" or bool(overrides.scores)
-    if outputs and not sure and all(is_embedding(array) for array in outputs[0].arrays):
+    if outputs and not sure and _is_no_answer(outputs[0]):
         return None
     behind = operator_behind(value)
     scored = behind if behind in ("Softmax", "LogSoftmax", "Sigmoid") else None
     return classification(str(value.name), shape, scored)
+
+
+def _is_no_answer(one: Seen) -> bool:
+    """Rows whose number depends on the data list what was found; embeddings are no scores."""
+    rows = {array.shape[0] for array in one.arrays}
+    return len(rows) > 1 or rows == {0} or all(is_embedding(array) for array in one.arrays)
 
 
 def _not_found(model: ir.Model, said: str, options: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onnxq.data.base import DataSource, Feed, InputSpec
+from onnxq.data.base import DataSource, Feed, InputSpec, Picture
 from onnxq.data.batching import batched
 from onnxq.data.sequences import FeedSource
 from onnxq.errors import DataError
@@ -107,3 +107,26 @@ def test_samples_of_different_shapes_in_one_batch_are_refused() -> None:
         "input 'x': samples of one batch differ in shape, [1, 2] and [1, 3];"
         " bring all samples to one shape"
     )
+
+
+class Pictures(Numbers):
+    """Numbers, each of which has a picture."""
+
+    def pictures(self, index: int) -> Sequence[Picture]:
+        if index == self.broken:
+            return ()
+        return [Picture(str(index), np.zeros((1, 1, 3), np.uint8))]
+
+
+def test_a_batch_has_the_pictures_of_its_samples() -> None:
+    source = batched(Pictures(11), [FIXED])
+
+    assert [picture.name for picture in source.pictures(1)] == ["4", "5", "6", "7"]
+
+
+def test_a_batch_with_a_broken_sample_has_no_pictures() -> None:
+    assert list(batched(Pictures(11, broken=5), [FIXED]).pictures(1)) == []
+
+
+def test_samples_without_pictures_make_batches_without() -> None:
+    assert list(batched(Numbers(11), [FIXED]).pictures(1)) == []

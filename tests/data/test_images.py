@@ -178,3 +178,24 @@ def test_images_feed_inputs_without_a_batch_axis(tmp_path: Path) -> None:
 def test_what_told_the_preprocessing_is_told(tmp_path: Path) -> None:
     source = ImageSource("d", save(tmp_path, [1]), X, Guess(PRESETS["raw"], "a guess"))
     assert source.describe().endswith(", layout nchw (a guess)")
+
+
+def test_a_picture_shows_levels_as_they_are_in_the_models_size(tmp_path: Path) -> None:
+    file = tmp_path / "a b.png"
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(file)
+    bgr = Preprocess(channels="bgr", scale=1 / 255, mean=(0.5,), std=(0.2, 0.3, 0.4))
+    source = ImageSource("d", [file], X, bgr)
+
+    (picture,) = source.pictures(0)
+
+    assert picture.name == "a b"
+    assert picture.levels.shape == (4, 4, 3)
+    assert picture.levels[2, 2].tolist() == [10, 20, 30]
+
+
+def test_there_is_no_picture_of_a_broken_image(tmp_path: Path) -> None:
+    files = save(tmp_path, [1, 2])
+    source = ImageSource("d", files, X, PRESETS["raw"])
+    truncate(files[0])
+
+    assert list(source.pictures(0)) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from onnxq.report.compare_result import Compared, ComparedLayer
+from onnxq.report.compare_result import CompareResult, ComparedLayer
 from onnxq.report.result import Fidelity
 
 __all__ = ["layer", "sample_compared"]
@@ -17,9 +17,9 @@ def layer(node: str, own: float, share: float | None = None, **more: float) -> C
     )
 
 
-def sample_compared(*layers: ComparedLayer, sqnr: float = 12.0) -> Compared:
+def sample_compared(*layers: ComparedLayer, sqnr: float = 12.0) -> CompareResult:
     fidelity = Fidelity({"y": sqnr}, task="generic", recognized="generic: y", samples=200)
-    return Compared(
+    return CompareResult(
         first="net.onnx",
         second="net.int8.onnx",
         data="200 samples; here",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 from onnxq.report.compare_json import compare_json
 from tests.report.compare_samples import layer, sample_compared
@@ -23,3 +25,9 @@ def test_ratios_that_json_does_not_know_are_written_as_in_the_report() -> None:
     assert found["layers"][0]["own_db"] == 999
     assert found["layers"][1]["own_db"] is None
     assert found["guilty"] is None
+
+
+def test_drawings_are_listed_by_path() -> None:
+    drawn = replace(sample_compared(), drawn=(Path("out/001-a.png"),))
+
+    assert json.loads(compare_json(drawn))["drawings"] == [str(Path("out/001-a.png"))]

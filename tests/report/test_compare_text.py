@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -63,3 +65,14 @@ def test_a_ratio_that_is_no_number_is_the_worst() -> None:
     shown = text(layer("odd", math.nan), *(layer(f"n{i:02}", 60) for i in range(30)))
 
     assert "odd" in shown
+
+
+def test_drawings_are_told_with_their_folder() -> None:
+    files = (Path("out/001-a.png"), Path("out/002-b.png"))
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(compare_text(replace(sample_compared(), drawn=files)))
+
+    assert ["drawn", "2", "pictures", "in", "out"] in [
+        line.split() for line in capture.get().splitlines()
+    ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from onnxq.tasks.boxes import Detections, best, match, pairwise_overlap, suppress
+from onnxq.tasks.boxes import Detections, best, match, pairs, pairwise_overlap, suppress
 
 CORNERS = st.tuples(*[st.floats(0, 50, width=32)] * 4)
 
@@ -77,3 +77,13 @@ def test_boxes_without_end_overlap_nothing() -> None:
     endless = np.array([[-3e38, -3e38, 3e38, 3e38], [0, 0, 1, 1]], np.float32)
 
     assert pairwise_overlap(endless, endless).tolist() == [[0, 0], [0, 1]]
+
+
+def test_pairs_say_which_box_belongs_to_which() -> None:
+    wanted = detections((0, 0, 10, 10, 0.9, 0), (20, 20, 30, 30, 0.8, 1))
+    found = detections((20, 20, 30, 30, 0.8, 1), (50, 50, 60, 60, 0.8, 0), (0, 0, 10, 8, 0.7, 0))
+
+    matched = pairs(wanted, found, 0.5)
+
+    assert [places for *places, _ in matched] == [[1, 0], [0, 2]]
+    assert [overlap for *_, overlap in matched] == pytest.approx([1, 0.8])
