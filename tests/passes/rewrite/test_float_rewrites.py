@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from onnxq.manager import PassManager
 from onnxq.passes.rewrite import float_rewrites
@@ -85,3 +86,27 @@ def test_a_block_of_repvgg_as_it_is_trained() -> None:
     after = manager.rewrite(source, float_rewrites({}), to_fixpoint=True)
     assert ops(after) == ["Conv", "Relu"]
     assert not manager.trace.rolled_back
+
+
+@pytest.mark.parametrize(
+    ("integer", "left"),
+    [(True, ["SpaceToDepth", "Conv"]), (False, ["Conv"])],
+    ids=["int8", "float"],
+)
+def test_what_convolutions_are_to_run_on_decides_the_form(
+    *, integer: bool, left: list[str]
+) -> None:
+    source = build(
+        """f (float[1,3,8,8] x, int64[6] r, int64[4] t, float[4,12,3,3] w) => (float[1,4,2,2] y) {
+            a = Reshape(x, r)
+            b = Transpose<perm=[0,1,3,5,2,4]>(a)
+            c = Reshape(b, t)
+            y = Conv(c, w) }""",
+        r=np.array([1, 3, 4, 2, 4, 2]),
+        t=np.array([1, 12, 4, 4]),
+        w=rng_weight(4, 12, 3, 3),
+    )
+    before = source.clone()
+    after = PassManager().rewrite(source, float_rewrites(integer=integer), to_fixpoint=True)
+    assert ops(after) == left
+    assert_same_function(before, after)
