@@ -178,6 +178,7 @@ class _Places:
             item: {channel: place for place, channel in enumerate(order)}
             for item, order in orders.items()
         }
+        self._computed: dict[ir.Value, list[tuple[ir.Value, int]]] = {}
 
     def wanted(self, value: ir.Value, channels: Sequence[Channel]) -> list[tuple[ir.Value, int]]:
         """Returns where to take what ``value`` is to hold: value and place, in its order."""
@@ -190,15 +191,18 @@ class _Places:
 
     def computed(self, routing: Routing, value: ir.Value) -> list[tuple[ir.Value, int]]:
         """Returns what the nodes in front of ``value`` compute if they stay as they are."""
+        if value in self._computed:
+            return self._computed[value]
         route = routing.routes[value]
         inner = {
             item: self.computed(routing, item)
             for item in dict.fromkeys(channel.value for channel in route.channels)
             if item in routing.routes and item not in routing.real
         }
-        return [
+        self._computed[value] = [
             inner[item][index] if item in inner else (item, index) for item, index in route.channels
         ]
+        return self._computed[value]
 
 
 def _pieces(places: Sequence[tuple[ir.Value, int]]) -> tuple[Piece, ...]:

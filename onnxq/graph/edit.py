@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxq.graph.names import fresh_name
+from onnxq.graph.names import Names
 from onnxq.graph.query import is_graph_output, weight_of
 
 if TYPE_CHECKING:
@@ -34,10 +34,20 @@ __all__ = [
 ]
 
 
-def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
-    """Adds a weight under ``name`` (or the next name that is free) and returns its value."""
+def add_initializer(
+    graph: ir.Graph, name: str, array: npt.NDArray[Any], *, names: Names | None = None
+) -> ir.Value:
+    """Adds a weight under ``name`` (or the next name that is free) and returns its value.
+
+    Args:
+        graph: Where to.
+        name: Start of its name.
+        array: Its data.
+        names: Those of the graph, kept by who adds much.
+    """
+    names = names or Names(graph)
     tensor = ir.tensor(np.array(array, order="C"))
-    value = ir.val(fresh_name(graph, name), tensor.dtype, list(array.shape), const_value=tensor)
+    value = ir.val(names.fresh(name), tensor.dtype, list(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
 
@@ -97,6 +107,7 @@ def new_node(  # noqa: PLR0913 (a node is all of this)
     *,
     stem: str | None = None,
     dtype: ir.DataType | None = None,
+    names: Names | None = None,
 ) -> ir.Node:
     """Makes a standard ONNX node with one output, named, in front of ``before``.
 
@@ -107,14 +118,16 @@ def new_node(  # noqa: PLR0913 (a node is all of this)
         attributes: Python values by name.
         stem: Start of the names of the node and its output; default is made from ``before``.
         dtype: Of the output; default is that of the first input.
+        names: Those of the graph, kept by who adds much.
     """
     graph = _graph_of(before)
-    name = fresh_name(graph, stem or f"{before.name or before.outputs[0].name}_{op_type}")
+    names = names or Names(graph)
+    name = names.fresh(stem or f"{before.name or before.outputs[0].name}_{op_type}")
     node = ir.node(op_type, inputs, attributes, name=name)
     first = next((value for value in inputs if value is not None), None)
     dtype = dtype if dtype is not None or first is None else first.dtype
     graph.insert_before(before, node)
-    node.outputs[0].name = fresh_name(graph, f"{name}_out")
+    node.outputs[0].name = names.fresh(f"{name}_out")
     if dtype is not None:
         node.outputs[0].type = ir.TensorType(dtype)
     return node
@@ -148,7 +161,8 @@ def insert_after(
     if graph is None:
         raise ValueError(f"{value.name} belongs to no graph")
     uses = list(value.uses())
-    name = fresh_name(graph, f"{value.name}_{op_type}")
+    names = Names(graph)
+    name = names.fresh(f"{value.name}_{op_type}")
     node = ir.node(op_type, [value], attributes, name=name)
     output = node.outputs[0]
     output.type, output.shape = value.type, value.shape
@@ -159,7 +173,7 @@ def insert_after(
         graph.insert_before(graph[0], node)
     else:
         graph.append(node)
-    output.name = fresh_name(graph, f"{name}_out")
+    output.name = names.fresh(f"{name}_out")
     replace_uses(value, output, uses)
     return node
 

@@ -10,6 +10,7 @@ apart: every affine quantization holds them without error, and ReLU makes many o
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -44,10 +45,16 @@ def subsample(x: npt.NDArray[Any], max_elements: int = DEFAULT_ELEMENTS) -> npt.
     flat = x.reshape(-1)
     if flat.size <= max_elements:
         return flat
-    stride = -(-flat.size // max_elements)
-    while math.gcd(stride, flat.size) != 1:
+    return flat[:: _stride(flat.size, max_elements)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _stride(size: int, most: int) -> int:
+    """Returns the least stride without a common factor that leaves no more than ``most``."""
+    stride = -(-size // most)
+    while math.gcd(stride, size) != 1:
         stride += 1
-    return flat[::stride]
+    return stride
 
 
 def _bins_needed(low: float, high: float, exponent: int) -> tuple[int, int]:

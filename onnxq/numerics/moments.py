@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Moments"]
 
-# Squares of larger magnitudes come near the end of float32's range when they are summed.
-_SAFE_FLOAT32 = 1e12
+# Larger sums of squares come near the end of float32's range.
+_SAFE_SQUARES = 1e24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +83,8 @@ class Moments:
 
     @property
     def finite(self) -> bool:
-        """Whether no element is NaN or infinite."""
-        return math.isfinite(float(self.minimum.sum()) - float(self.maximum.sum()))
+        """Whether no element is NaN or infinite: in float64 no float32's square is too large."""
+        return math.isfinite(float(self.square_total.sum()))
 
     def overall(self) -> Self:
         """Returns the moments over all channels, entries of shape []."""
@@ -116,7 +116,7 @@ def _reduce(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     else:
         rows = x.swapaxes(0, 1).reshape(x.shape[1], -1)
         found = _reduce_rows(rows).astype(np.float64)
-    if not max(-found[0].min(), found[1].max()) < _SAFE_FLOAT32:
+    if not found[3].max() < _SAFE_SQUARES:
         elements = x.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             found[2] = elements.sum(axis=(0, 2))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import networkx as nx
+from networkx.algorithms.flow import boykov_kolmogorov
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,7 +100,7 @@ def integer_nodes(
             _add(graph, to_float, _FLOAT, math.inf)
     for pair in pairings:
         _add(graph, ("node", pair.first), ("node", pair.second), pair.cost)
-    _, (integer, _) = nx.minimum_cut(graph, _INTEGER, _FLOAT)
+    _, (integer, _) = nx.minimum_cut(graph, _INTEGER, _FLOAT, flow_func=boykov_kolmogorov)
     return frozenset(name for name in nodes if ("node", name) in integer)
 
 

@@ -106,7 +106,7 @@ class UnshuffleChannelsPass(RewritePass):
                 shuffle.node, f"left out; its readers join {most} ranges of channels or fewer"
             )
         nodes = [node for node in graph if node in routing.nodes]
-        joiner = _Joiner(layout)
+        joiner = _Joiner(layout, Names(graph))
         for value in layout.moved:
             joiner.make(value)
         remove_unread(nodes)
@@ -149,8 +149,9 @@ def _give_up(
 class _Joiner:
     """Makes routed values anew, from pieces of others."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, names: Names) -> None:
         self._layout = layout
+        self._names = names
         self._made: dict[ir.Value, ir.Value] = {}
         self._parts: dict[ir.Value, dict[int, ir.Value]] = {}
         self._cuts: dict[ir.Value, set[int]] = {}
@@ -164,9 +165,9 @@ class _Joiner:
         assert before is not None
         inputs = [part for piece in self._layout.pieces[value] for part in self._cut(piece)]
         if len(inputs) > 1:
-            new = new_node(before, "Concat", inputs, {"axis": 1}).outputs[0]
+            new = new_node(before, "Concat", inputs, {"axis": 1}, names=self._names).outputs[0]
         elif is_graph_output(value):
-            new = new_node(before, "Identity", inputs).outputs[0]
+            new = new_node(before, "Identity", inputs, names=self._names).outputs[0]
         else:
             new = inputs[0]
         if len(inputs) > 1 or is_graph_output(value):
@@ -201,9 +202,8 @@ class _Joiner:
         sizes = np.diff(bounds).astype(np.int64)
         graph = source.graph
         assert isinstance(graph, ir.Graph)
-        names = Names(graph)
-        name = names.fresh(f"{source.name}_Split")
-        lengths = add_initializer(graph, f"{name}.sizes", sizes)
+        name = self._names.fresh(f"{source.name}_Split")
+        lengths = add_initializer(graph, f"{name}.sizes", sizes, names=self._names)
         node = ir.node("Split", [source, lengths], {"axis": 1}, num_outputs=len(sizes), name=name)
         producer = source.producer()
         if producer is None:
@@ -211,7 +211,7 @@ class _Joiner:
         else:
             graph.insert_after(producer, node)
         for number, (part, length) in enumerate(zip(node.outputs, sizes, strict=True)):
-            part.name = names.fresh(f"{name}_out_{number}")
+            part.name = self._names.fresh(f"{name}_out_{number}")
             part.type = source.type
             part.shape = ir.Shape([source.shape[0], int(length), *source.shape[2:]])
         return dict(zip(bounds[:-1], node.outputs, strict=True))
