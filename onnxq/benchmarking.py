@@ -27,6 +27,7 @@ from onnxq.runtime.benchmark import counts_processor_time, fresh_times
 from onnxq.runtime.kernel_times import kernel_times, operator_times
 from onnxq.runtime.memory import SessionMemory, session_memory
 from onnxq.runtime.probe import batched_inputs, check_batch, check_shapes, parse_shapes, probe_feed
+from onnxq.runtime.probe_picture import PICTURE, takes_image_files
 from onnxq.runtime.providers import provider_called
 from onnxq.runtime.session import CPU, make_session
 
@@ -192,7 +193,9 @@ def _feed(model: ir.Model, name: str, options: BenchOptions) -> tuple[Feed, str]
         if options.data is None:
             shapes = parse_shapes(options.shapes)
             feed = probe_feed(model, batch=options.batch, shapes=shapes, seed=options.seed)
-            return feed, f"random inputs, seed {options.seed}"
+            pictures = any(takes_image_files(value) for value in model.graph.inputs)
+            made = f"random inputs, {PICTURE} among them" if pictures else "random inputs"
+            return feed, f"{PICTURE if pictures and len(feed) == 1 else made}, seed {options.seed}"
         return _samples(model, options.data, options)
     except OnnxqError as error:
         raise type(error)(f"{name}: {error}") from None

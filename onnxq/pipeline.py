@@ -32,6 +32,7 @@ from onnxq.report.assemble import Proof, Run, assemble
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency, recognized_task
+from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.session import make_session, run_model
 from onnxq.selection import check_names
@@ -144,6 +145,7 @@ def _front(original: ir.Model, config: Config) -> Preprocess | None:
     """Returns the preprocessing to put in front of the written model, None for none."""
     if not config.embed_preprocess:
         return None
+    require_extensions("--embed-preprocess")
     if config.preprocess is not None:
         return embeddable(original, load_preprocess(config.preprocess))
     guess = guess_preprocess(original)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from onnxq.data.files import ReadyInputsError
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.model_inputs import input_specs
 from onnxq.data.presets import load_preprocess
@@ -55,7 +56,13 @@ class CalibrationData:
             return cls(None)
         guess = guess_preprocess(model)
         inputs = [replace(spec, guess=guess) for spec in input_specs(model)]
-        source = open_source(data, inputs, preprocess)
+        try:
+            source = open_source(data, inputs, preprocess)
+        except ReadyInputsError:
+            if not config.embed_preprocess:
+                raise
+            # Then it says what goes into the model, and the data is beyond that already.
+            source = open_source(data, inputs)
         groups = source.groups
         chosen = choose_from_groups(groups, config.samples or len(source), config.seed)
         calibration, held_out = split_groups(chosen, groups, config.seed)

@@ -27,13 +27,28 @@ __all__ = [
     "ARRAY_SUFFIXES",
     "IMAGE_SUFFIXES",
     "KINDS",
-    "no_preprocess",
+    "ReadyInputsError",
     "only_input",
     "open_array_file",
     "open_files",
     "open_images",
     "sample_suffixes",
 ]
+
+
+class ReadyInputsError(DataError):
+    """Preprocessing was asked for, but the data holds ready inputs."""
+
+    def __init__(self, what: str) -> None:
+        """Makes the message.
+
+        Args:
+            what: What the data is called.
+        """
+        super().__init__(
+            f"{what} holds ready inputs, to which --preprocess does not apply;"
+            " leave it out, or give a folder of images"
+        )
 
 
 def sample_suffixes(files: Sequence[Path], *, preprocessed: bool) -> frozenset[str]:
@@ -73,7 +88,7 @@ def open_files(
     if files[0].suffix.lower() in IMAGE_SUFFIXES:
         return open_images(where, files, only_input(inputs, f"images in {where}"), preprocess)
     if preprocess is not None:
-        raise DataError(no_preprocess(where))
+        raise ReadyInputsError(where)
     parts = [open_array_file(file, inputs) for file in files]
     return ConcatSource(where, parts, [file.parent for file in files])
 
@@ -126,11 +141,3 @@ def only_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
             f" per input, or a folder with one sub-folder per input: {names}"
         )
     return inputs[0]
-
-
-def no_preprocess(what: str) -> str:
-    """The message that refuses preprocessing of ready inputs."""
-    return (
-        f"{what} holds ready inputs, to which --preprocess does not apply;"
-        " leave it out, or give a folder of images"
-    )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from onnxq.data.arrays import ArraySource, ConcatSource
 from onnxq.data.files import (
     IMAGE_SUFFIXES,
-    no_preprocess,
+    ReadyInputsError,
     open_array_file,
     open_images,
     sample_suffixes,
@@ -110,7 +110,7 @@ def open_per_input(
         sources = [_mixed(column, preprocess) for column in columns]
         return JoinedSource(str(folder), sources, inputs)
     if preprocess is not None:
-        raise DataError(no_preprocess(f"folder {folder}"))
+        raise ReadyInputsError(f"folder {folder}")
     samples = list(zip(*(column.files for column in columns), strict=True))
     parts = [_arrays(files, inputs) for files in samples]
     return ConcatSource(str(folder), parts, [files[0].parent for files in samples])

@@ -16,7 +16,7 @@ from onnxq.data.files import (
     ARRAY_SUFFIXES,
     IMAGE_SUFFIXES,
     KINDS,
-    no_preprocess,
+    ReadyInputsError,
     only_input,
     open_array_file,
     open_files,
@@ -73,7 +73,7 @@ def open_source(
     if isinstance(where, str | os.PathLike):
         return batched(_open_text(os.fspath(where), inputs, preprocess), inputs)
     if preprocess is not None:
-        raise DataError(no_preprocess("the data"))
+        raise ReadyInputsError("the data")
     return batched(_open_object(where, inputs), inputs)
 
 
@@ -127,7 +127,7 @@ def _open_text(text: str, inputs: Sequence[InputSpec], preprocess: Preprocess | 
     if named is None:
         return _open_path(Path(text), inputs, preprocess)
     if preprocess is not None:
-        raise DataError(no_preprocess(f"data {text}"))
+        raise ReadyInputsError(f"data {text}")
     return _open_callable(named.load(), inputs, text)
 
 

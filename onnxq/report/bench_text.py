@@ -73,11 +73,19 @@ def _compared(first: ModelBench, other: ModelBench) -> Text:
     words = verdict(other.ratio)
     if not other.ratio.clear:
         return Text.assemble((other.name, "bold"), f" and {first.name}: ", (words, "yellow"))
-    style = "green" if other.ratio.low > 1 else "bold red"
+    faster = other.ratio.low > 1
     value, interval = words.split(" (")
-    return Text.assemble(
-        (other.name, "bold"), " is ", (value, style), f" ({interval} than {first.name}"
+    said = Text.assemble(
+        (other.name, "bold"),
+        " is ",
+        (value, "green" if faster else "bold red"),
+        f" ({interval} than {first.name}",
     )
+    if (other.ms > first.ms) == faster:
+        # Rounds of another speed of the machine can turn the medians, but no ratio.
+        more = "longer" if faster else "shorter"
+        said.append(f" in the same rounds, although its median over all rounds is {more}", "yellow")
+    return said
 
 
 def _operators(model: ModelBench) -> Table:
@@ -110,6 +118,11 @@ def _how(bench: Bench) -> list[str]:
         f"{rounds}, {clock}, {threads}, {bench.provider}, {runtime}",
         f"fed with {bench.data}: {_fed(bench.models)}",
     ]
+    if len(bench.models) > 1:
+        lines.append(
+            "speed: median of the ratios within each round, which the machine's own ups and "
+            "downs do not touch; so it is not quite the ratio of the latencies"
+        )
     if any(model.operators for model in bench.models):
         lines.append("time by operator: wall time with the profiler on, which costs time itself")
     reasons = dict.fromkeys(m.no_memory for m in bench.models if m.memory is None)

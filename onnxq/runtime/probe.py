@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.errors import ConfigError, ModelError
+from onnxq.runtime.probe_picture import probe_picture, takes_image_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,8 +66,9 @@ def probe_feed(
     """Makes an input for every graph input that has no default.
 
     Floats are uniform in [0, 1), bytes take all their values, other integers are 0 or 1, which are
-    safe as indices. A symbolic dimension is 1, unless a shape says otherwise of this input or of
-    another one with a dimension of the same name.
+    safe as indices. What DecodeImage reads is the content of a JPEG file, whatever its shape. A
+    symbolic dimension is 1, unless a shape says otherwise of this input or of another one with a
+    dimension of the same name.
 
     Args:
         model: The model.
@@ -88,8 +90,12 @@ def probe_feed(
     named = _named_sizes(inputs, shapes)
     feed = {}
     for place, value in enumerate(inputs):
+        rng = np.random.default_rng((seed, place))
+        if takes_image_files(value):
+            feed[str(value.name)] = probe_picture(rng)
+            continue
         shape = shapes.get(str(value.name)) or _filled(value, named, batch)
-        feed[str(value.name)] = _random(value, shape, np.random.default_rng((seed, place)))
+        feed[str(value.name)] = _random(value, shape, rng)
     return feed
 
 

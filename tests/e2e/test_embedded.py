@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnxq
 from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.preprocess import Preprocess
 from onnxq.errors import ConfigError, DataError
+from onnxq.graph.io import save
 from onnxq.runtime.session import make_session
 from tests.e2e.networks import classifier, images, integer_heavy
 
@@ -90,11 +92,44 @@ def test_a_model_that_tells_its_preprocessing_needs_no_option(folder: Path) -> N
     assert "Pad" in {node.op_type for node in made.model.graph}
 
 
-def test_embedding_beside_ready_arrays_is_refused(folder: Path) -> None:
+def test_ready_arrays_calibrate_a_model_that_will_take_files(folder: Path) -> None:
+    rule = folder / "rule.toml"
+    ready = onnxq.optimize(classifier(), {"x": images()}, threads=1)
+
+    made = onnxq.optimize(
+        classifier(), {"x": images()}, embed_preprocess=True, preprocess=rule, threads=1
+    )
+
+    assert made.model.graph.inputs[0].name == "image"
+    assert made.fidelity == ready.fidelity
     with pytest.raises(DataError, match="--preprocess does not apply"):
+        onnxq.optimize(classifier(), {"x": images()}, preprocess=rule)
+
+
+def test_decoding_that_is_not_installed_is_told_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_extensions", None)
+    stages: list[str] = []
+
+    with pytest.raises(ConfigError, match="--embed-preprocess needs the package onnxruntime-ext"):
         onnxq.optimize(
             classifier(),
             {"x": images()},
             embed_preprocess=True,
             preprocess=folder / "rule.toml",
+            progress=lambda stage, *_: stages.append(stage),
         )
+
+    assert stages == []
+
+
+def test_a_benchmark_and_an_inspection_make_a_picture_themselves(tmp_path: Path) -> None:
+    front = embed_preprocess(classifier(batch="1"), embeddable(classifier(batch="1"), RULE))
+    save(front, tmp_path / "front.onnx")
+
+    found = onnxq.bench(tmp_path / "front.onnx", seconds=0.01)
+
+    assert found.data == "a generated 640x480 JPEG, seed 0"
+    assert found.models[0].inputs["image"].startswith("uint8[")
+    assert onnxq.inspect(tmp_path / "front.onnx").fed["image"].startswith("uint8[")

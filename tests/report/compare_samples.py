@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from onnxq.report.compare_result import CompareResult, ComparedLayer
+from onnxq.report.compare_result import ComparedLayer, CompareResult
 from onnxq.report.result import Fidelity
 
 __all__ = ["layer", "sample_compared"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,32 @@ def test_it_shows_every_model_and_how_they_compare() -> None:
         "fed with random inputs, seed 0: x float32[1,3]",
     ):
         assert part in text
+
+
+def test_what_a_ratio_is_and_why_it_is_not_that_of_the_latencies_is_told() -> None:
+    text = " ".join(shown(sample_bench(FASTER)).split())
+
+    assert "speed: median of the ratios within each round" in text
+    assert "although" not in text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "ms", "words"),
+    [(FASTER, 5.4, "median over all rounds is longer"), (Ratio(0.5, 0.4, 0.8), 5.2, "is shorter")],
+)
+def test_medians_that_point_the_other_way_are_pointed_out(
+    ratio: Ratio, ms: float, words: str
+) -> None:
+    text = " ".join(shown(sample_bench(ratio, ms=ms)).split())
+
+    assert "in the same rounds, although its median" in text
+    assert words in text
+
+
+def test_one_model_alone_has_no_ratio_to_explain() -> None:
+    bench = sample_bench(FASTER)
+
+    assert "speed: " not in shown(replace(bench, models=bench.models[:1]))
 
 
 def test_inputs_that_differ_are_told_by_model() -> None:
