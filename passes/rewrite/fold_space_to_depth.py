@@ -8,7 +8,7 @@ source itself ::
     stride' = b · stride        pad' = b · pad        size' = b · size
 
 with as many multiplications, and without the copies. What pays was measured on one thread, with the
-convolution and the next one, against Slices and Concat: folding makes float 1.1 to 1.3 times as
+convolution and the next one, against Slices and Concat: folding makes float 1.0 to 1.3 times as
 fast, and int8 0.97 to 1.2 times where the source has 16 to 64 channels. With the three channels of
 a picture, though, an integer kernel would gather b · b times as many tiny pieces (0.84 to 1.35
 times as fast, the less the more outputs); there SpaceToDepth in front of the small kernel is best

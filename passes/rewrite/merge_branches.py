@@ -66,27 +66,32 @@ class MergeBranchesPass(RewritePass):
     def _try_merge(self, root: ir.Node) -> bool:
         terms, adds = sum_terms(root)
         merged: list[tuple[list[Branch], Kernel]] = []
+        used: set[Branch] = set()
         for family in self._families(root, terms):
-            chosen = self._choose(root, family)
+            chosen = self._choose(root, [branch for branch in family if branch not in used])
             if chosen is not None:
                 merged.append(chosen)
+                used.update(chosen[0])
         if not merged:
             return False
-        used = {branch.term for branches, _ in merged for branch in branches}
         parts = [self._write(root, branches, kernel) for branches, kernel in merged]
-        parts += [term for term in terms if term not in used]
+        gone = {branch.term for branch in used}
+        parts += [term for term in terms if term not in gone]
         shape, total = root.outputs[0].shape, parts[0]
         for part in parts[1:]:
             total = new_node(root, "Add", [total, part]).outputs[0]
             total.shape = shape if parts[0].shape == shape else None
-        old = {*adds, *(node for branches, _ in merged for b in branches for node in b.nodes)}
+        old = {*adds, *(node for branch in used for node in branch.nodes)}
         nodes = [node for node in root.graph or () if node in old and node is not root]
         take_over(root.outputs[0], total)
         remove_unread(nodes)
         return True
 
     def _families(self, root: ir.Node, terms: Sequence[ir.Value]) -> Iterator[list[Branch]]:
-        """Yields branches that rules 1 to 4 let merge: two or more, at least one a convolution."""
+        """Yields branches that rules 1 to 4 let merge, at least one of them a convolution.
+
+        One that works channel by channel may fit several families.
+        """
         branches: list[Branch] = []
         for term in terms:
             branch = read_branch(term)
@@ -104,8 +109,7 @@ class MergeBranchesPass(RewritePass):
             if sources.count(source) > 1:
                 self.refuse(root, f"convolutions of '{source.name}' differ in {_KIND}")
             family += [b for b in branches if b.diagonal and _fits(b, family[0])]
-            if len(family) > 1:
-                yield family
+            yield family
 
     def _refuse_if_parallel(
         self, root: ir.Node, term: ir.Value, terms: Sequence[ir.Value], reason: str
@@ -116,7 +120,9 @@ class MergeBranchesPass(RewritePass):
             self.refuse(root, reason)
 
     def _choose(self, root: ir.Node, family: list[Branch]) -> tuple[list[Branch], Kernel] | None:
-        """Rules 5 and 6: all of the family, or only its convolutions."""
+        """Rules 5 and 6: all of the family, or only its convolutions, if they are several."""
+        if len(family) < 2:
+            return None
         only = [branch for branch in family if not branch.diagonal]
         reason = ""
         for branches in (family, only) if len(only) < len(family) else (family,):

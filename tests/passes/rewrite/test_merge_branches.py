@@ -168,6 +168,43 @@ def test_any_branches_compute_the_same(
     assert rewritten(MergeBranchesPass(), graph, feeds).ops == ["Conv", "Relu"]
 
 
+_TERMS = {
+    "dense": "Conv<pads=[{p},{p},{p},{p}]>({x}, w{k})",
+    "depthwise": "Conv<group=4, pads=[{p},{p},{p},{p}]>({x}, d{k}, b)",
+    "scaled": "Mul({x}, s)",
+    "shifted": "Sub(c4, {x})",
+    "itself": "Identity({x})",
+}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    terms=st.lists(
+        st.tuples(st.sampled_from(list(_TERMS)), st.sampled_from(["x", "r"]), _SIZES),
+        min_size=2,
+        max_size=7,
+    ),
+    pairs=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=6, max_size=6),
+)
+def test_any_sum_computes_the_same(
+    terms: list[tuple[str, str, int]], pairs: list[tuple[int, int]]
+) -> None:
+    """Terms of all kinds, of two values, in a tree of any form."""
+    lines, open_terms = ["r = Relu(x)"], []
+    for i, (kind, x, size) in enumerate(terms):
+        lines.append(f"t{i} = {_TERMS[kind].format(x=x, k=size, p=size // 2)}")
+        open_terms.append(x if kind == "itself" else f"t{i}")
+    for i, (first, second) in enumerate(pairs[: len(terms) - 1]):
+        a = open_terms.pop(first % len(open_terms))
+        b = open_terms.pop(second % len(open_terms))
+        lines.append(f"a{i} = Add({a}, {b})")
+        open_terms.append(f"a{i}")
+    lines.append(f"y = Relu({open_terms[0]})")
+    kernels = {f"d{size}": rng_weight(4, 1, size, size, seed=size) for size in (1, 3, 5)}
+    graph = _graph("\n".join(lines), **kernels, c4=rng_weight(1, 4, 1, 1, seed=9))
+    rewritten(MergeBranchesPass(), graph)
+
+
 def test_rule_1_a_fed_weight_stays() -> None:
     graph = build(
         """f (float[1,4,9,9] x, float[4,4,1,1] u, float[4,4,1,1] w) => (float[1,4,9,9] y) {
@@ -305,6 +342,21 @@ def test_two_families_in_one_sum_both_merge() -> None:
         "Conv",
         "Relu",
     ]
+
+
+def test_an_identity_that_fits_two_families_is_counted_once() -> None:
+    body = f"""k = {_SAME3}(x, w3)
+        g = Conv<group=4, pads=[1,1,1,1]>(x, d3)
+        t = Add(k, g)
+        u = Add(t, x)
+        o = Conv(x, w1)
+        y = Add(u, o)"""
+    assert rewritten(MergeBranchesPass(), _graph(body)).ops == ["Conv", "Conv", "Add"]
+
+
+def test_an_identity_that_is_added_twice_is_counted_twice() -> None:
+    body = f"k = {_SAME3}(x, w3)\n t = Add(k, x)\n y = Add(t, x)"
+    assert rewritten(MergeBranchesPass(), _graph(body)).ops == ["Conv"]
 
 
 def test_a_shared_weight_keeps_its_data_for_its_other_reader() -> None:
