@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 import onnxq
 from onnxq.graph.edit import set_weight
-from onnxq.graph.query import node_by_name
 from tests.e2e.networks import he, images
 from tests.passes.rewrite.building import build
 
@@ -165,6 +164,4 @@ def damage_codes(model: ir.Model, node: str, share: float = 0.2, seed: int = 0) 
 
 
 def _node(model: ir.Model, name: str) -> ir.Node:
-    node = node_by_name(model.graph, name)
-    assert node is not None
-    return node
+    return next(node for node in model.graph if node.name == name)

@@ -17,18 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NodeUse",
-    "ancestors",
     "descendants",
     "heavy",
     "is_graph_output",
     "is_op",
     "macs",
-    "node_by_name",
     "only_use",
     "read_values",
     "scalar_of",
     "shape_of",
-    "single_consumer",
     "weight_of",
 ]
 
@@ -80,24 +77,11 @@ def only_use(value: ir.Value) -> NodeUse | None:
     return NodeUse(*uses[0])
 
 
-def single_consumer(value: ir.Value) -> ir.Node | None:
-    """Returns the one node that reads ``value``, at one or several positions; else None."""
-    consumers = {node for node, _ in value.uses()}
-    if len(consumers) != 1 or is_graph_output(value):
-        return None
-    return consumers.pop()
-
-
 def shape_of(value: ir.Value | None) -> Dims | None:
     """Returns the shape that is known without running; None for an unknown rank or dimension."""
     if value is None or value.shape is None:
         return None
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-
-
-def node_by_name(graph: ir.Graph, name: str) -> ir.Node | None:
-    """Returns the node called ``name`` in the main graph, or None."""
-    return next((node for node in graph if node.name == name), None)
 
 
 def heavy(node: ir.Node) -> bool:
@@ -120,18 +104,6 @@ def read_values(node: ir.Node) -> Iterator[ir.Value]:
             for value in (*read, *subgraph.outputs):
                 if value is not None and value.graph is node.graph:
                     yield value
-
-
-def ancestors(starts: Iterable[ir.Value | None]) -> set[ir.Node]:
-    """Returns all nodes of the graph on which the given values depend, their producers first."""
-    found: set[ir.Node] = set()
-    stack = [value for value in starts if value is not None]
-    while stack:
-        producer = stack.pop().producer()
-        if producer is not None and producer not in found:
-            found.add(producer)
-            stack.extend(read_values(producer))
-    return found
 
 
 def descendants(starts: Iterable[ir.Value | None]) -> set[ir.Node]:

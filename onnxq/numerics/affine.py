@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["affine_params", "dequantize", "fake_quantize", "quantize", "symmetric_scale"]
+__all__ = ["affine_params", "dequantize", "quantize", "symmetric_scale"]
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -64,17 +64,6 @@ def dequantize(
     s = _along(scale, axis, codes.ndim).astype(np.float32)
     z = _along(zero_point, axis, codes.ndim)
     return np.asarray((codes.astype(np.int32) - z).astype(np.float32) * s, np.float32)
-
-
-def fake_quantize(
-    x: npt.NDArray[np.float32],
-    scale: npt.NDArray[np.float32],
-    zero_point: npt.NDArray[np.int32],
-    limits: tuple[int, int],
-    axis: int | None = None,
-) -> npt.NDArray[np.float32]:
-    """Returns ``x`` after quantization and dequantization. Arguments as in :func:`quantize`."""
-    return dequantize(quantize(x, scale, zero_point, limits, axis), scale, zero_point, axis)
 
 
 def affine_params(

@@ -93,10 +93,6 @@ class QuantPlan:
         """Returns a plan in which ``changed`` values are added or replaced."""
         return replace(self, values={**self.values, **changed})
 
-    def with_uses(self, changed: Mapping[Use, ValuePlan]) -> Self:
-        """Returns a plan in which ``changed`` uses are added or replaced."""
-        return replace(self, uses={**self.uses, **changed})
-
     def without(self, names: Iterable[str]) -> Self:
         """Returns a plan in which the values ``names`` are float."""
         gone = set(names)

@@ -5,13 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from onnxq.numerics.affine import (
-    affine_params,
-    dequantize,
-    fake_quantize,
-    quantize,
-    symmetric_scale,
-)
+from onnxq.numerics.affine import affine_params, dequantize, quantize, symmetric_scale
+from tests.numerics.rounding import fake_quantize
 
 ENDS = st.floats(-1e6, 1e6, width=32)
 CODES = st.sampled_from([(0, 255), (-128, 127), (0, 15), (-8, 7), (0, 65535), (-2, 1)])

@@ -4,10 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from onnxq.numerics.affine import affine_params, fake_quantize
+from onnxq.numerics.affine import affine_params
 from onnxq.numerics.range_error import Behind, RangeProblem, error_function
 from onnxq.numerics.statistics import ValueStats
 from tests.numerics.ranges import error_of, leaky, silu
+from tests.numerics.rounding import fake_quantize
 
 
 def identity(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

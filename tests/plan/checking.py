@@ -92,7 +92,12 @@ def edited(planned: ValuePlan, **changes: object) -> ValuePlan:
 
 
 def use(node: str, position: int, name: str, **changes: object) -> Edit:
-    return lambda plan: plan.with_uses({Use(node, position): edited(plan.values[name], **changes)})
+    return lambda plan: with_use(plan, node, position, edited(plan.values[name], **changes))
+
+
+def with_use(plan: QuantPlan, node: str, position: int, planned: ValuePlan) -> QuantPlan:
+    """Returns the plan with another one for the edge into that input of that node alone."""
+    return replace(plan, uses={**plan.uses, Use(node, position): planned})
 
 
 def field(**changes: object) -> Edit:

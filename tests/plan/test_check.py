@@ -7,7 +7,7 @@ import pytest
 
 from onnxq.errors import PlanError
 from onnxq.plan.check import check_plan, violations
-from onnxq.plan.quant_plan import QuantPlan, Use
+from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.spec import IntType, PerAxis, PerBlock, PerTensor
 from tests.passes.plan.planning import context_for, eager_target, plan_for
 from tests.passes.rewrite.building import build
@@ -22,6 +22,7 @@ from tests.plan.checking import (
     scales,
     use,
     value,
+    with_use,
     zeros,
 )
 
@@ -51,8 +52,8 @@ def test_the_first_violation_is_raised_with_the_number_of_the_others() -> None:
 ENTRIES: list[tuple[str, Edit, str]] = [
     ("value", lambda p: p.with_values({"rr": ONE}), "no value 'rr'; did you mean 'r'?"),
     ("far value", lambda p: p.with_values({"other": ONE}), "no value 'other'; remove it"),
-    ("use", lambda p: p.with_uses({Use("nodec", 0): ONE}), "'nodec'; did you mean 'node_c'?"),
-    ("input", lambda p: p.with_uses({Use("node_c", 3): ONE}), "'node_c:3': the node has no such"),
+    ("use", lambda p: with_use(p, "nodec", 0, ONE), "'nodec'; did you mean 'node_c'?"),
+    ("input", lambda p: with_use(p, "node_c", 3, ONE), "'node_c:3': the node has no such"),
     ("group", field(groups=(frozenset({"x", "zz"}),)), "no value 'zz'"),
     ("shift", field(bias_shift={"zz": scales(1)}), "no node 'zz'"),
     ("float node", field(float_nodes={"zz": "why"}), "no node 'zz'"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onnxq.plan.check import violations
-from onnxq.plan.quant_plan import QuantPlan, Use
+from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.spec import IntType, PerAxis, PerBlock
 from tests.passes.rewrite.building import build, rng_weight
 from tests.plan.checking import (
@@ -20,6 +20,7 @@ from tests.plan.checking import (
     planned,
     scales,
     value,
+    with_use,
     zeros,
 )
 
@@ -82,7 +83,7 @@ NODES: list[tuple[str, Edit, str]] = [
     ),
     (
         "use per channel",
-        lambda p: p.with_uses({Use("node_c", 0): planned("uint8", PerAxis(1), [1] * 4, [0] * 4)}),
+        lambda p: with_use(p, "node_c", 0, planned("uint8", PerAxis(1), [1] * 4, [0] * 4)),
         "use 'node_c:0' of 'x' must have one scale",
     ),
     (
@@ -189,7 +190,7 @@ FAULTS: list[tuple[str, str, dict[str, npt.ArrayLike], Edit, str]] = [
         "use",
         DEPTHWISE,
         {"v": V},
-        lambda plan: plan.with_uses({Use("node_y", 0): ONE}),
+        lambda plan: with_use(plan, "node_y", 0, ONE),
         "a use of it has a plan of its own",
     ),
     (

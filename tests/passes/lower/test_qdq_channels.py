@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onnxq.numerics.affine import dequantize, fake_quantize
+from onnxq.numerics.affine import dequantize
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.channels import common_params
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, QParams, QuantSpec
 from onnxq.plan.weight_codes import weight_codes
+from tests.numerics.rounding import fake_quantize
 from tests.passes.lower.optimized import assert_runs_alike, lowered, optimized_ops
 from tests.passes.plan.planning import hand_context
 from tests.passes.rewrite.building import build, rng_weight

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxq.numerics.affine import fake_quantize
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import IntType, QParams, QuantSpec
+from tests.numerics.rounding import fake_quantize
 from tests.passes.lower.optimized import between_convs, lowered, quantized
 from tests.passes.plan.planning import eager_target
 from tests.passes.rewrite.building import build

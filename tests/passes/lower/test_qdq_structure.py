@@ -9,15 +9,16 @@ import onnx_ir as ir
 import pytest
 
 from onnxq.graph.io import to_bytes
-from onnxq.numerics.affine import fake_quantize
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, QParams, QuantSpec
 from onnxq.plan.weight_codes import weight_codes
+from tests.numerics.rounding import fake_quantize
 from tests.passes.lower.optimized import between_convs, lowered, optimized_ops, quantized
 from tests.passes.plan.planning import context_for, plan_for
 from tests.passes.rewrite.building import build, rng_weight
+from tests.plan.checking import with_use
 from tests.support import feeds_for, run
 
 U8, S8 = IntType.parse("uint8"), IntType.parse("int8")
@@ -162,7 +163,7 @@ def test_uses_of_a_weight_that_are_quantized_differently_have_own_copies() -> No
     params = plan.values["w"].params
     assert params is not None
     coarse = replace(plan.values["w"], params=QParams(params.scale * 9, params.zero_point))
-    made = lowered(source, plan.with_uses({Use("node_z", 1): coarse}))
+    made = lowered(source, with_use(plan, "node_z", 1, coarse))
     assert [c.dtype for c in _weights(made)].count(np.dtype(np.int8)) == 2
     feed = next(iter(context.samples(1)))
     results = run(made, feed, "all")

@@ -11,13 +11,13 @@ from onnxq.contract import structural_fault
 from onnxq.errors import PlanError
 from onnxq.graph.io import fingerprint, to_bytes
 from onnxq.graph.spec import violations_qdq
-from onnxq.numerics.affine import fake_quantize
 from onnxq.passbase import PlanContext
 from onnxq.passes.lower.weight_only import LowerWeightsOnly
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, PerBlock, QParams, QuantSpec
 from onnxq.plan.target import load_target
+from tests.numerics.rounding import fake_quantize
 from tests.passes.lower.optimized import optimized_ops
 from tests.passes.plan.planning import revised
 from tests.passes.rewrite.building import build, rng_weight

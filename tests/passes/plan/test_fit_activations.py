@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxq.numerics.affine import affine_params, fake_quantize, quantize
+from onnxq.numerics.affine import affine_params, quantize
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, QParams, QuantSpec
+from tests.numerics.rounding import fake_quantize
 from tests.passes.plan.planning import build, hand_context, revised, stats_of
 from tests.passes.rewrite.building import rng_weight
 
