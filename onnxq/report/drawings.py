@@ -80,9 +80,10 @@ class Drawings:
             OutputError: The folder is a file, is in the data, or cannot be written to.
         """
         if task.reader is None or not task.reader.decoded:
+            named = "" if task.reader else ", or name outputs with --boxes and --scores"
             raise ConfigError(
-                f"--draw needs a detector whose boxes can be decoded, which this is not ("
-                f"{task.description}); leave it out, or name outputs with --boxes and --scores"
+                "--draw needs a detector whose boxes can be decoded, which this is not ("
+                f"{task.description}); leave it out{named}"
             )
         self._reader, self._source, self._folder = task.reader, source, folder
         self._numbers = numbers[:MOST_PICTURES]

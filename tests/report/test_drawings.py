@@ -16,6 +16,8 @@ from onnxq.errors import ConfigError, OutputError
 from onnxq.report.drawings import Drawings
 from onnxq.tasks.base import Comparison, Task, generic
 from onnxq.tasks.end_to_end import FinishedBoxes, FinishedRows
+from onnxq.tasks.head import Head, Part, ScoreForm
+from onnxq.tasks.layout import Field, Layout
 from tests.passes.rewrite.building import build
 
 if TYPE_CHECKING:
@@ -164,3 +166,10 @@ def test_a_picture_that_cannot_be_decoded_is_left_out(source: DataSource, tmp_pa
     files = drawings.write(rows(SURE, OTHER), rows(SURE, OTHER), ("a", "b"))
 
     assert [file.name for file in files] == ["001-dog.png"]
+
+
+def test_boxes_that_cannot_be_decoded_are_refused(source: DataSource, tmp_path: Path) -> None:
+    part = Part(Field(Layout("y", "rows"), 0, 4), Field(Layout("y", "rows"), 4, 6))
+
+    with pytest.raises(ConfigError, match=r"--draw needs .*; leave it out$"):
+        Drawings(tmp_path / "out", task(Head((part,), "raw", ScoreForm())), source, [0])
