@@ -103,8 +103,8 @@ def bound_size(
         if not needed:
             return None
         raise DataError(
-            f"{_input_text(spec)} leaves height or width open;"
-            " set size = [height, width] in a preprocessing TOML file"
+            f"{_input_text(spec)} leaves height or width open; set size = [height, width], or"
+            " resize = 'none' for images as they are, in a preprocessing TOML file"
         )
     if height not in (None, size[0]) or width not in (None, size[1]):
         raise DataError(

@@ -83,8 +83,8 @@ def test_a_layout_fills_in_for_symbolic_channels() -> None:
             PRESETS["raw"],
             image_input(1, 3, None, 8),
             (
-                "input 'x' [1, 3, ?, 8] leaves height or width open;"
-                " set size = [height, width] in a preprocessing TOML file"
+                "input 'x' [1, 3, ?, 8] leaves height or width open; set size = [height, width], or"
+                " resize = 'none' for images as they are, in a preprocessing TOML file"
             ),
         ),
         (

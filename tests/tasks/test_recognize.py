@@ -315,6 +315,14 @@ def test_an_embedding_is_no_classification() -> None:
     assert recognized(make).name == "generic"
 
 
+@pytest.mark.parametrize("rows", [(3, 5, 4, 3), (0, 0, 0, 0)])
+def test_rows_as_many_as_were_found_are_no_classification(rows: tuple[int, ...]) -> None:
+    def make(seed: int) -> dict[str, Array]:
+        return {"y": RNG.normal(size=(rows[seed % 4], 10)).astype(np.float32)}
+
+    assert recognized(make).name == "generic"
+
+
 def test_a_vector_of_scores_is_a_classification() -> None:
     assert recognized(noise(1, 10)).name == "classification"
     assert recognized(shares(1, 10, 1, 1)).name == "classification"
