@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["CompareOptions", "compare"]
 
 _TASK_PROBES = 4
+_LAYER_SAMPLES = 16
 _BLAME_SAMPLES = 8
 _SUSPECTS = 16
 
@@ -210,7 +211,7 @@ def _drawings(
 def _layers(case: _Case, tell: Progress) -> tuple[ComparedLayer, ...]:
     """Returns what is measured at all ends of layers, in graph order."""
     _, other, _, samples, threads = case
-    numbers = case.numbers
+    numbers = case.numbers[:_LAYER_SAMPLES]
     probe = next(iter(samples.feeds(numbers[:1])))
     folded = _folded(case.real)
     real = choose_reference([case.real, folded], other, probe, threads=threads)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["SqnrSum"]
 
 
+_BLOCK = 8192
+
+
 class SqnrSum:
     """Adds up signal and noise over samples.
 
@@ -29,11 +32,18 @@ class SqnrSum:
 
     def add(self, wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
         """Adds one sample; both arrays have one shape."""
-        reference = wanted.astype(np.float64)
+        flat, other = wanted.reshape(-1), found.reshape(-1)
+        # Block by block in memory that stays warm: several times as fast as with large arrays.
+        room = np.empty((2, min(_BLOCK, flat.size)))
         # Infinities on both sides differ by what is no number, and so is the ratio then.
         with np.errstate(invalid="ignore"):
-            self.signal += float(np.square(reference).sum())
-            self.noise += float(np.square(reference - found).sum())
+            for start in range(0, flat.size, _BLOCK):
+                part = flat[start : start + _BLOCK]
+                reference, noise = room[:, : part.size]
+                np.copyto(reference, part, casting="unsafe")
+                np.subtract(reference, other[start : start + _BLOCK], out=noise)
+                self.signal += float(np.square(reference, out=reference).sum())
+                self.noise += float(np.square(noise, out=noise).sum())
 
     @property
     def decibels(self) -> float:

@@ -23,7 +23,7 @@ from onnxq.errors import ConfigError, OutputError
 from onnxq.report.draw_boxes import Side, side_by_side
 from onnxq.runtime.session import make_session
 from onnxq.tasks.detection import shown_boxes, shown_pairs
-from onnxq.tasks.end_to_end import FinishedBoxes
+from onnxq.tasks.end_to_end import LABELS, FinishedBoxes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +42,6 @@ MOST_PICTURES = 50
 """Samples that are drawn at most, the first of those that are compared."""
 
 _SHARE = 1.5
-_NUMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _save(image: Image.Image, file: Path) -> None:
 
 
 def _boxes(reader: Reader, outputs: dict[str, np.ndarray]) -> list[Detections]:
-    return [replace(d, labels=d.labels % _NUMBERED) for d in shown_boxes(reader, outputs)]
+    return [replace(d, labels=d.labels % LABELS) for d in shown_boxes(reader, outputs)]
 
 
 def _shares(found: Detections) -> bool:

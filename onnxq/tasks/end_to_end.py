@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from onnxq.tasks.boxes import Detections
     from onnxq.tasks.layout import Seen
 
-__all__ = ["FinishedBoxes", "FinishedRows", "finished"]
+__all__ = ["LABELS", "FinishedBoxes", "FinishedRows", "finished"]
+
+LABELS = 4096
+"""More than any model has: what labels of one picture are apart from the next one's in a list."""
 
 # Where (boxes, score, label) stand in a row; None = no picture's number in front.
 _ROWS = {6: ((0, 4, 5, None),), 7: ((1, 6, 5, 0), (3, 2, 1, 0))}
@@ -106,7 +109,7 @@ class FinishedRows:
         rows = rows[rows[:, self.score] >= floor]
         labels = rows[:, self.label]
         if self.picture is not None:
-            labels = labels + rows[:, self.picture] * 4096
+            labels = labels + rows[:, self.picture] * LABELS
         return detections(rows[:, self.boxes : self.boxes + 4], rows[:, self.score], labels)
 
 

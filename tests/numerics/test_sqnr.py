@@ -42,6 +42,24 @@ def test_samples_add_up_as_one_array_would(pairs: list[tuple[object, object]]) -
     assert parts.noise == pytest.approx(whole.noise, rel=1e-12)
 
 
+def test_arrays_of_any_size_and_layout_are_added_up_whole() -> None:
+    wanted = np.random.default_rng(0).standard_normal((3, 70, 101)).astype(np.float32)
+    got = wanted.transpose(0, 2, 1)[:, ::-1].transpose(0, 2, 1) * np.float32(0.5)
+    found = SqnrSum()
+
+    found.add(wanted, got)
+
+    assert found.signal == pytest.approx(float(np.square(wanted, dtype=np.float64).sum()), rel=1e-9)
+    noise = np.square(wanted.astype(np.float64) - got).sum()
+    assert found.noise == pytest.approx(float(noise), rel=1e-9)
+
+
+def test_single_numbers_and_empty_arrays_are_samples_too() -> None:
+    found = total((2.0, 1.0), ([], []))
+
+    assert (found.signal, found.noise) == (4, 1)
+
+
 def test_sums_do_not_overflow_half_precision() -> None:
     found = SqnrSum()
     found.add(np.full(4, 60000, np.float16), np.full(4, 6000, np.float16))
