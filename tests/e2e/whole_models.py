@@ -116,6 +116,33 @@ WHOLE: dict[str, str] = {
     "a single node": f"net ({IMAGE}) => (float[1,8,14,14] y) {{ y = Conv(x, w1, b1) }}",
     "an unused branch": f"""net ({IMAGE}, float[8,8,3,3] w2) => (float[1,8,14,14] y)
         {{ c = Conv(x, w1, b1) u = Conv(c, w2) y = Relu(c) }}""",
+    "a branch inside a loop": f"""net ({IMAGE}, float[8,8,1,1] w2) =>
+        (float[1,8,14,14] y) {{ c = Conv(x, w1, b1) r = Relu(c)
+        y = Loop (trips, go, r) <body = b (int64 i, bool on, float[1,8,14,14] v) =>
+        (bool off, float[1,8,14,14] o) {{ off = Identity(on) k = ReduceMax<keepdims=0>(v)
+        t = Greater(k, kh) o = If (t) <then_branch = p () => (float[1,8,14,14] q)
+        {{ q = Conv(v, w2) }}, else_branch = e () => (float[1,8,14,14] z) {{ z = Add(v, r) }}> }}> }}""",
+    "branches of other sizes": f"""net ({IMAGE}, float[8,8,1,1] w2) => (float[A,B,C,D] y)
+        {{ c = Conv(x, w1, b1) r = Relu(c) k = ReduceMax<keepdims=0>(r) t = Greater(k, k255)
+        d = If (t) <then_branch = p () => (float[E,F,G,H] q) {{ q = Conv(r, w2) }}, else_branch =
+        e () => (float[I,J,K,L] z) {{ z = MaxPool<kernel_shape=[2,2]>(r) }}> y = Conv(d, w2) }}""",
+    "branches of other ranks": f"""net ({IMAGE}) => (float[1,8] y)
+        {{ c = Conv(x, w1, b1) g = GlobalAveragePool(c) s = Shape(g) n = Size(s) t = Equal(n, i4)
+        y = If (t) <then_branch = p () => (float[A,B] q) {{ q = Flatten(g) }}, else_branch =
+        e () => (float[C] z) {{ z = Squeeze(g) }}> }}""",
+    "a constant condition": f"""net ({IMAGE}, float[8,8,1,1] w2) => (float[1,8,14,14] y)
+        {{ c = Conv(x, w1, b1) d = If (go) <then_branch = p () => (float[1,8,14,14] q)
+        {{ q = Relu(c) }}, else_branch = e () => (float[1,8,14,14] z) {{ z = Neg(c) }}>
+        y = Conv(d, w2) }}""",
+    "a sequence": f"""net ({IMAGE}, float[8,8,1,1] w2) => (float[1,8,14,14] y)
+        {{ c = Conv(x, w1, b1) r = Relu(c) s = SequenceConstruct(r, c) d = SequenceAt(s, i0)
+        y = Conv(d, w2) }}""",
+    "a scan": f"""net ({IMAGE}) => (float[14,1,8,14] y) {{ c = Conv(x, w1, b1)
+        t = Transpose<perm=[2,0,1,3]>(c) y = Scan <num_scan_inputs=1, body =
+        b (float[1,8,14] v) => (float[1,8,14] o) {{ o = Relu(v) }}>(t) }}""",
+    "a weight of unknown shape": f"""net ({IMAGE}, float[8,27] wf) => (float[A,B,C,D] y) {{
+        a = Abs(x) m = ReduceMax<keepdims=0>(a) i = Cast<to=7>(m) z = Mul(i, i0)
+        to4 = Add(shape4, z) w = Reshape(wf, to4) c = Conv(x, w) y = Relu(c) }}""",
     "nodes out of order": f"""net ({IMAGE}) => (float[1,8,14,14] y)
         {{ y = Relu(c) c = Conv(x, w1, b1) }}""",
 }  # fmt: skip
@@ -130,6 +157,9 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "keps": ("float", 1e-5),
     "shape4": ("int64[4]", [8, 3, 3, 3]),
     "i0": ("int64", 0),
+    "i4": ("int64", 4),
+    "trips": ("int64", 2),
+    "go": ("bool", True),
     "ax0": ("int64[1]", [0]),
     "ax1": ("int64[1]", [1]),
     "minus": ("int64[1]", [-1]),
