@@ -92,8 +92,8 @@ Draw = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Draw both models' detections side by side on the pictures (at most 50), a PNG for each: "
-        "green where the other model finds the box as well, red where it does not.",
+        help="Draw both models' detections side by side on the pictures, a PNG for each, at most "
+        "50: green where the other model finds the box as well, red where it does not.",
     ),
 ]
 Json = Annotated[
