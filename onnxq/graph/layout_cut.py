@@ -59,11 +59,14 @@ def cheapest_orders(region: Region) -> dict[ir.Node, Order] | None:
 
 
 def _total_now(region: Region) -> int:
-    """What the region costs with the Transposes that it has, needed or not."""
+    """What the region costs with the Transposes that it has, needed or not.
+
+    They are priced by what they transpose, as in :func:`_price`: of their results, other sizes may
+    be known.
+    """
     transposes = [node for node in region.transposes if is_op(node, "Transpose")]
-    return sum(_elements(node.outputs[0]) for node in transposes) + _neighbour_costs(
-        region, region.free
-    )
+    own = sum(_elements(region.source(node)) for node in transposes)
+    return own + _neighbour_costs(region, region.free)
 
 
 def _total(region: Region, choice: Choice) -> int:

@@ -59,6 +59,16 @@ class Region:
     transposes: list[ir.Node] = field(default_factory=list)
     reads: dict[ir.Value, list[Read]] = field(default_factory=dict)
 
+    def source(self, transpose: ir.Node) -> ir.Value:
+        """Returns what ``transpose`` transposes, seen through other Transposes in front of it."""
+        value = transpose.inputs[0]
+        producer = value.producer() if value is not None else None
+        while producer is not None and producer in self.transposes:
+            value = producer.inputs[0]
+            producer = value.producer() if value is not None else None
+        assert value is not None
+        return value
+
     def writer(self, source: ir.Value) -> ir.Node | None:
         """Returns the free node that writes ``source``, None if its order is fixed."""
         node = source.producer()

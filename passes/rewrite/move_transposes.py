@@ -103,7 +103,7 @@ class _Edit:
         self._new: dict[tuple[ir.Value, Order], ir.Node] = {}
         for node in reversed(region.transposes):
             value = node.outputs[0]
-            key = (_source(node, region), region.orders[value])
+            key = (region.source(node), region.orders[value])
             self._names[key] = (node.name or "", value.name or "")
 
     def put(self, node: ir.Node, order: Order) -> None:
@@ -214,14 +214,3 @@ class _Edit:
         self._graph.outputs[read.position] = value
         value.name = name
         value.type, value.shape = self._stated[old]
-
-
-def _source(node: ir.Node, region: Region) -> ir.Value:
-    """Returns the value that ``node`` transposes, seen through Transposes in front of it."""
-    value = node.inputs[0]
-    producer = value.producer() if value is not None else None
-    while producer is not None and producer in region.transposes:
-        value = producer.inputs[0]
-        producer = value.producer() if value is not None else None
-    assert value is not None
-    return value

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,6 @@ from tests.support import feeds_for
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import onnx_ir as ir
 
 _CHW = "Transpose<perm=[0,3,1,2]>"
 _HWC = "Transpose<perm=[0,2,3,1]>"
@@ -301,6 +301,16 @@ def test_unknown_sizes(shape: str) -> None:
         k=rng_weight(4),
     )
     assert rewritten(MoveTransposesPass(), source).ops == ["Conv", "Add", "Conv"]
+
+
+def test_sizes_that_are_known_on_one_side_alone_change_nothing() -> None:
+    """What a loop gives may have no sizes, while an output of the graph states all of them."""
+    source = build(f"f (float[2,4,6,6] x) => (float[2,6,6,4] y) {{ r = Exp(x) y = {_HWC}(r) }}")
+    assert source.graph[1].outputs[0].shape == ir.Shape([2, 6, 6, 4])
+    source.graph[0].outputs[0].shape = ir.Shape(["a", "b", "c", "d"])
+    source.graph.inputs[0].shape = ir.Shape(["a", "b", "c", "d"])
+    feeds = {"x": np.ones((2, 4, 6, 6), np.float32)}
+    assert not rewritten(MoveTransposesPass(), source, feeds).modified
 
 
 def test_an_unknown_rank_stays() -> None:
