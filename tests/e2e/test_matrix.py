@@ -1,8 +1,8 @@
 """Every style of export × opset × trait goes through, or is refused with one clear line.
 
 What is written runs at both optimization levels and agrees within one code
-(:mod:`tests.e2e.one_code`). A part that holds every style with every trait, and every style with
-every opset, runs always; the rest is slow.
+(:mod:`tests.e2e.one_code`). Every style with every opset, and each trait two or three times, runs
+always; the whole matrix, and pairs of traits, are slow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from onnxq.errors import ModelError
 from tests.e2e.exports import (
     assert_agrees,
     assert_goes_through,
+    first_sample,
     samples_for,
     take_all_to_integers,
 )
@@ -41,9 +42,9 @@ def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _always(style: str, opset: int, trait: str) -> bool:
-    """Goes through the opsets diagonally, another way for each style."""
-    place = list(STYLES).index(style) + TRAITS.index(trait)
-    return OPSETS[place % len(OPSETS)] == opset
+    """One trait for every style and opset, taken in turn."""
+    place = list(itertools.product(STYLES, OPSETS)).index((style, opset))
+    return TRAITS[place % len(TRAITS)] == trait
 
 
 def _case(style: str, opset: int, trait: str) -> ParameterSet:
@@ -73,6 +74,17 @@ def test_two_traits(style: str, pair: tuple[str, str]) -> None:
     opset = opsets[zlib.crc32(f"{style} {pair}".encode()) % len(opsets)]
     proto = write(style, opset, *pair)
     _assert_whole(proto, assert_goes_through(proto), *pair)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("style", "opset", "trait"), [c for c in CASES if _always(*c)])
+def test_weights_alone(style: str, opset: int, trait: str) -> None:
+    """Without data; and inspection, which has none either, agrees that it goes through."""
+    proto = write(style, opset, trait)
+    made = onnxq.optimize(proto, None, threads=1, check=True)
+    assert [row for row in made.trace if row.rolled_back] == []
+    assert_agrees(proto, made.model, first_sample(proto, samples_for(proto)), least=25)
+    assert not onnxq.inspect(proto).refusal
 
 
 def _assert_whole(proto: onnx.ModelProto, result: Result, *traits: str) -> None:
