@@ -161,7 +161,7 @@ def _with_front(quantized: ir.Model, front: Preprocess | None) -> ir.Model:
     if front is None:
         return quantized
     whole = embed_preprocess(quantized, front)
-    make_session(whole)
+    make_session(whole, trial=True)
     return whole
 
 
@@ -207,7 +207,7 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
 ) -> Proof:
     """Measures the quantized model against the one that was given, not its rewritten form."""
     if not samples.any:
-        make_session(quantized)
+        make_session(quantized, trial=True)
         return Proof(Fidelity.of(TaskFidelity(), task, 0), None, ())
     numbers = samples.judges()
     found = fidelity(

@@ -77,7 +77,7 @@ def make_runnable(model: ir.Model, name: str) -> tuple[str, ...]:
     for rewrite in repair_passes():
         rewrite(model)
     try:
-        make_session(model, optimize=False)
+        make_session(model, optimize=False, trial=True)
     except ModelError as error:
         if not runs_widened(model):
             raise ModelError(f"{name}: {_reason(model, error)}") from None
@@ -104,7 +104,7 @@ def runs_widened(model: ir.Model) -> bool:
     try:
         modified = [rewrite(model).modified for rewrite in precision_passes()]
         if any(modified):
-            make_session(model, optimize=False)
+            make_session(model, optimize=False, trial=True)
     except ModelError:
         return False
     return any(modified)

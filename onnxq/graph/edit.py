@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.names import Names
+from onnxq.graph.on_disk import kept
 from onnxq.graph.query import is_graph_output, weight_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_initializer(
         names: Those of the graph, kept by who adds much.
     """
     names = names or Names(graph)
-    tensor = ir.tensor(np.array(array, order="C"))
+    tensor = ir.tensor(kept(array))
     value = ir.val(names.fresh(name), tensor.dtype, list(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
@@ -60,7 +60,7 @@ def set_weight(value: ir.Value, array: npt.NDArray[Any]) -> None:
     """
     if not value.is_initializer() or value.is_graph_input():
         raise ValueError(f"{value.name} is not a weight")
-    tensor = ir.tensor(np.array(array, order="C"), name=value.name)
+    tensor = ir.tensor(kept(array), name=value.name)
     value.const_value = tensor
     value.shape = ir.Shape(array.shape)
     value.type = ir.TensorType(tensor.dtype)

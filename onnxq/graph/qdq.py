@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.names import Names
+from onnxq.graph.on_disk import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,9 +53,10 @@ class GraphEditor:
         self, stem: str, array: npt.NDArray[np.generic], dtype: ir.DataType | None = None
     ) -> ir.Value:
         """Returns an initializer that holds ``array``; equal small arrays share one."""
-        array = np.asarray(array, order="C")
-        key = (str(dtype), str(array.dtype), array.tobytes(), array.shape)
-        if array.size <= 1 and key in self._constants:
+        array = kept(array)
+        shared = array.size <= 1
+        key = (str(dtype), str(array.dtype), array.tobytes() if shared else b"", array.shape)
+        if shared and key in self._constants:
             return self._constants[key]
         name = self.fresh(stem)
         tensor = ir.Tensor(array, dtype=dtype, name=name)

@@ -11,16 +11,23 @@ import contextlib
 import errno
 import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxq.atomic import replace_all, temporary_beside
 from onnxq.errors import OutputError
 from onnxq.graph.external import mapped_files
+from onnxq.graph.stored import (
+    chunks,
+    embed_external,
+    initializers,
+    serialize,
+    shape_of_array,
+    weight_bytes,
+)
+from onnxq.graph.streaming import write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +38,6 @@ __all__ = ["Pending", "check_target", "fingerprint", "pending_model", "save", "t
 _PROTOBUF_LIMIT = 1.9e9
 # Smaller weights stay in the model's own file even if the others leave it.
 _SMALL = 1024
-_CHUNK = 1 << 24
 
 
 class Pending(NamedTuple):
@@ -83,7 +89,7 @@ def pending_model(
     """
     target = check_target(model, path, protect=protect)
     data = target.with_name(target.name + ".data")
-    external = _weight_bytes(model) > min(external_above, _PROTOBUF_LIMIT)
+    external = weight_bytes(model) > min(external_above, _PROTOBUF_LIMIT)
     if external:
         _refuse_mapped(model, data, protect)
     copy = model.clone()
@@ -94,9 +100,9 @@ def pending_model(
                 temporary = stack.enter_context(temporary_beside(target))
                 _write_file(temporary, lambda file: _move_weights(copy, file, data.name))
                 pairs.append((temporary, data))
-            _embed_external(copy, keep=data.name if external else None)
             temporary = stack.enter_context(temporary_beside(target))
-            _write_file(temporary, lambda file: file.write(_serialize(copy)))
+            keep = data.name if external else None
+            _write_file(temporary, lambda file: write_model(copy, file, keep))
             pairs.append((temporary, target))
             size = sum(written.stat().st_size for written, _ in pairs)
         yield Pending([target, data] if external else [target], size)
@@ -144,14 +150,14 @@ def to_bytes(model: ir.Model) -> bytes:
     Raises:
         OutputError: The weights are too large for one protobuf.
     """
-    if _weight_bytes(model) > _PROTOBUF_LIMIT:
+    if weight_bytes(model) > _PROTOBUF_LIMIT:
         raise OutputError(
-            f"the model's weights take {_weight_bytes(model) / 1e9:.1f} GB, too much for one "
+            f"the model's weights take {weight_bytes(model) / 1e9:.1f} GB, too much for one "
             "protobuf; save it to a file instead"
         )
     copy = model.clone()
-    _embed_external(copy, keep=None)
-    return _serialize(copy)
+    embed_external(copy, keep=None)
+    return serialize(copy)
 
 
 def fingerprint(model: ir.Model) -> str:
@@ -161,85 +167,37 @@ def fingerprint(model: ir.Model) -> str:
     """
     digest = hashlib.sha256()
     copy = model.clone()
-    for value in _initializers(copy):
+    for value in initializers(copy):
         tensor = value.const_value
         assert tensor is not None
         weight = hashlib.sha256()
-        for chunk in _chunks(tensor):
+        for chunk in chunks(tensor):
             weight.update(chunk)
         digest.update(weight.digest())
         value.const_value = ir.ExternalTensor(
-            "-", 0, tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or ""
+            "-", 0, tensor.nbytes, tensor.dtype, shape=shape_of_array(tensor), name=value.name or ""
         )
-    digest.update(_serialize(copy))
+    digest.update(serialize(copy))
     return digest.hexdigest()
-
-
-def _initializers(model: ir.Model) -> list[ir.Value]:
-    return [
-        value
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None and value.const_value.dtype != ir.DataType.STRING
-    ]
-
-
-def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
-    return ir.Shape(tensor.shape.numpy())
-
-
-def _chunks(tensor: ir.TensorProtocol) -> Iterator[bytes | memoryview]:
-    """Yields the stored bytes of an array; of a mapped one without taking it into memory."""
-    if not tensor.nbytes:
-        return
-    if tensor.dtype.bitwidth < 8 or sys.byteorder != "little":
-        yield tensor.tobytes()[: tensor.nbytes]
-        return
-    flat = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
-    for start in range(0, flat.size, _CHUNK):
-        yield flat[start : start + _CHUNK].data
-
-
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(value.const_value.nbytes for value in _initializers(model) if value.const_value)
-
-
-def _serialize(model: ir.Model) -> bytes:
-    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
-    return data
-
-
-def _embed_external(model: ir.Model, keep: str | None) -> None:
-    """Takes external arrays into memory, except those in the file named ``keep``."""
-    for value in _initializers(model):
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and tensor.location != keep:
-            value.const_value = _in_memory(tensor)
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        for attribute in list(node.attributes.values()):
-            if attribute.type != ir.AttributeType.TENSOR or attribute.is_ref():
-                continue
-            tensor = attribute.as_tensor()
-            if isinstance(tensor, ir.ExternalTensor):
-                node.attributes.add(ir.AttrTensor(attribute.name, _in_memory(tensor)))
-
-
-def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=_shape(tensor), name=tensor.name)
 
 
 def _move_weights(model: ir.Model, file: BinaryIO, name: str) -> None:
     """Writes all but the small weights to ``file``, leaving references to ``name``."""
     offset = 0
-    for value in _initializers(model):
+    for value in initializers(model):
         tensor = value.const_value
         assert tensor is not None
         if tensor.nbytes < _SMALL:
             continue
-        for chunk in _chunks(tensor):
+        for chunk in chunks(tensor):
             file.write(chunk)
         value.const_value = ir.ExternalTensor(
-            name, offset, tensor.nbytes, tensor.dtype, shape=_shape(tensor), name=value.name or ""
+            name,
+            offset,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=shape_of_array(tensor),
+            name=value.name or "",
         )
         offset += tensor.nbytes
 

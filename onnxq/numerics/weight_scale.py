@@ -37,13 +37,15 @@ def weight_scale(
     Returns:
         float32, [weight.shape[axis]] or []; 1 for a channel of zeros.
     """
-    if axis is None:
-        rows = weight.reshape(1, -1)
-    else:
-        rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-    rows = np.ascontiguousarray(rows, np.float32)
-    magnitude = np.abs(rows).max(axis=1, initial=0.0).astype(np.float64)
+    kept = None if axis is None else axis % weight.ndim
+    others = tuple(i for i in range(weight.ndim) if i != kept)
+    # not the maximum of the magnitudes, which would be a second array as large as the weight
+    high = weight.max(axis=others, initial=0.0)
+    magnitude = np.atleast_1d(np.maximum(high, -weight.min(axis=others, initial=0.0)))
+    magnitude = magnitude.astype(np.float64)
     if method == "mse":
+        rows = np.moveaxis(weight, axis, 0) if axis is not None else weight[np.newaxis]
+        rows = np.ascontiguousarray(rows.reshape(len(rows), -1), np.float32)
         step = max(1, _BLOCK // max(1, rows.shape[1]))
         for start in range(0, rows.shape[0], step):
             part = slice(start, start + step)

@@ -10,12 +10,18 @@ from onnxq.numerics.affine import quantize
 from onnxq.plan.spec import PerAxis, PerBlock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import EllipsisType
+
     import numpy.typing as npt
 
     from onnxq.plan.quant_plan import ValuePlan
     from onnxq.plan.spec import QuantSpec
 
 __all__ = ["code_limits", "weight_codes"]
+
+# Elements that are quantized at once.
+_AT_ONCE = 1 << 20
 
 
 def code_limits(spec: QuantSpec) -> tuple[int, int]:
@@ -44,5 +50,20 @@ def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArra
         kept = (slice(None),) * along + (slice(weight.shape[along]),)
         scale = np.repeat(scale, size, along)[kept]
         zero_point = np.repeat(zero_point, size, along)[kept]
-    codes = quantize(weight, scale, zero_point, code_limits(spec), axis)
-    return codes.astype(spec.dtype.storage)
+    codes = np.empty(weight.shape, spec.dtype.storage)
+    for part in _parts(weight):
+        own = scale, zero_point
+        if isinstance(spec.granularity, PerBlock) or (axis is not None and axis % weight.ndim == 0):
+            own = scale[part], zero_point[part]
+        codes[part] = quantize(weight[part], *own, code_limits(spec), axis)
+    return codes
+
+
+def _parts(weight: npt.NDArray[np.float32]) -> Iterator[slice | EllipsisType]:
+    """Cuts a weight along its first axis, lest every step of a large one takes its memory again."""
+    if weight.size <= _AT_ONCE:
+        yield ...
+        return
+    step = max(1, _AT_ONCE * len(weight) // weight.size)
+    for start in range(0, len(weight), step):
+        yield slice(start, start + step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import onnxruntime as ort
 from onnxq.errors import ModelError
 from onnxq.runtime.bfloat16 import is_bfloat16, run_with_bfloat16
 from onnxq.runtime.expose import expose
+from onnxq.runtime.lend import Lent, lend_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,11 @@ Feed: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 CPU = "CPUExecutionProvider"
 
-# A protobuf message ends at 2 GB; larger weights go through a file of their own.
+# A protobuf message ends at 2 GB.
 _MESSAGE_BYTES = 1_500_000_000
+# Of a model with more weights than this, onnxruntime gets no copy of them.
+_LENT_BYTES = 1 << 28
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _CUSTOM_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 _FATAL_ONLY = 4
 _REASON_LENGTH = 300
@@ -79,6 +82,11 @@ class Session:
         )
         self._quiet = ort.RunOptions()
         self._quiet.log_severity_level = _FATAL_ONLY
+        self._lent: Lent | None = None
+
+    def keep(self, lent: Lent) -> None:
+        """Keeps the arrays that onnxruntime reads as long as there is this session."""
+        self._lent = lent
 
     def run(self, feeds: Feed) -> dict[str, npt.NDArray[Any]]:
         """Returns output name → array for input name → array; float32 for bfloat16 outputs.
@@ -111,6 +119,7 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
     trace: Trace | None = None,
     provider: str = CPU,
     spin: bool = True,
+    trial: bool = False,
 ) -> Session:
     """Returns a session that runs ``model``, on the CPU unless ``provider`` says otherwise.
 
@@ -125,6 +134,8 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
             what it cannot run to the CPU.
         spin: Whether threads wait for the next operator busily, as is onnxruntime's way: quick
             where nothing else is to be done, a waste where something is.
+        trial: Whether it is enough to know that there can be a session: weights are not copied into
+            the form in which kernels are fast.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -132,6 +143,8 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
     options = _options(optimize, threads, trace)
     if not spin:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if trial:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if outputs is not None:
         model = expose(_as_model(model), outputs)
     if isinstance(model, ir.Model):
@@ -184,20 +197,37 @@ def _as_model(model: ModelLike) -> ir.Model:
 
 
 def _load_model(model: ir.Model, options: ort.SessionOptions, provider: str) -> Session:
-    tensors = [
+    weights = _weights(model)
+    if sum(tensor.nbytes for tensor in weights) > _LENT_BYTES:
+        return _load_lent(lend_weights(model), options, provider)
+    if any(isinstance(tensor, ir.ExternalTensor) for tensor in weights):
+        model = ir.external_data.load_to_model(model.clone())
+    return _load(ir.to_proto(model).SerializeToString(), options, provider)
+
+
+def _load_lent(lent: Lent, options: ort.SessionOptions, provider: str) -> Session:
+    if lent.inside > _MESSAGE_BYTES:
+        raise ModelError(
+            "weights of subgraphs, or of 4-bit and half precision types, take"
+            f" {lent.inside / 1e9:.1f} GB, too much for one protobuf"
+        )
+    if lent.folder is not None:
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(lent.folder))
+    if lent.arrays:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in lent.arrays.values()]
+        options.add_external_initializers(list(lent.arrays), values)
+    session = _load(ir.to_proto(lent.model).SerializeToString(), options, provider)
+    session.keep(lent)
+    return session
+
+
+def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
+    return [
         value.const_value
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None
     ]
-    if sum(tensor.nbytes for tensor in tensors) > _MESSAGE_BYTES:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "model.onnx"
-            ir.save(model, path, external_data="weights.bin")
-            return _load(str(path), options, provider)
-    if any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors):
-        model = ir.external_data.load_to_model(model.clone())
-    return _load(ir.to_proto(model).SerializeToString(), options, provider)
 
 
 def _load(model: str | bytes, options: ort.SessionOptions, provider: str) -> Session:

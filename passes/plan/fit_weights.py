@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxq.graph.on_disk import kept
 from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
 from onnxq.numerics.affine import quantize, symmetric_scale
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
@@ -117,7 +118,8 @@ def _fit(
         zero = np.zeros_like(scale, np.int32)
         codes = quantize(weight, scale, zero, (-dtype.qmax, dtype.qmax), axis)
     params = QParams(scale, np.zeros_like(scale, np.int32), method="minmax")
-    return replace(wish, params=params, codes=codes), "; ".join(reasons)
+    stored = None if codes is None else kept(codes)
+    return replace(wish, params=params, codes=stored), "; ".join(reasons)
 
 
 def _pair_limit(node: ir.Node, context: PlanContext) -> int | None:

@@ -24,6 +24,7 @@ from onnxq.errors import ModelError
 from onnxq.graph.bypass import try_bypass
 from onnxq.graph.edit import new_node, replace_uses
 from onnxq.graph.names import fresh_name
+from onnxq.graph.on_disk import kept
 from onnxq.graph.query import is_op
 from onnxq.passbase import RewritePass, node_label
 
@@ -207,7 +208,7 @@ def _holds_half_type(node: ir.Node) -> bool:
 
 
 def _widened(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    return ir.tensor(tensor.numpy().astype(np.float32), name=tensor.name)
+    return ir.tensor(kept(tensor.numpy().astype(np.float32)), name=tensor.name)
 
 
 def _widened_type(kind: ir.TypeProtocol | None) -> ir.TypeProtocol:

@@ -177,7 +177,7 @@ def test_interruption_leaves_nothing(
     def interrupt(*_: object) -> bytes:
         raise failure
 
-    monkeypatch.setattr("onnxq.graph.saving._serialize", interrupt)
+    monkeypatch.setattr("onnxq.graph.saving.write_model", interrupt)
     with pytest.raises(type(failure)):
         io.save(two_layers(), tmp_path / "m.onnx", external_above=0)
     assert files(tmp_path) == set()

@@ -29,9 +29,15 @@ def test_symmetric_signed_types_leave_the_least_code_out(
     ],
     ids=["tensor", "axis", "blocks"],
 )
+@pytest.mark.parametrize("at_once", [1, 1 << 20], ids=["in_parts", "whole"])
 def test_rounding(
-    spec: PerTensor | PerAxis | PerBlock, scale: list[float], wanted: list[list[int]]
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: int,
+    spec: PerTensor | PerAxis | PerBlock,
+    scale: list[float],
+    wanted: list[list[int]],
 ) -> None:
+    monkeypatch.setattr("onnxq.plan.weight_codes._AT_ONCE", at_once)
     params = QParams(np.array(scale, np.float32), np.zeros(np.shape(scale), np.int32))
     plan = ValuePlan(QuantSpec(IntType.parse("int8"), True, spec), params)
     codes = weight_codes(WEIGHT, plan)
