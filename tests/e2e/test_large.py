@@ -1,4 +1,9 @@
-"""A model of 2.5 GB: memory, and that what is written works."""
+"""A model of 2.5 GB: memory, and that what is written works.
+
+Counted is memory that the process has for itself, not files that it has mapped. Beside what is
+allowed for onnxq itself, which is one and a half of the largest weight, onnxruntime takes what it
+takes: it copies weights into the form in which its kernels are fast.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +41,13 @@ def _optimize(model: Path, out: Path, *options: str) -> Watched:
 
 
 def test_without_data(model: Path, tmp_path: Path) -> None:
-    """onnxruntime tries whether the written model loads; the float one takes no memory."""
+    """onnxruntime copies the written model to try whether it loads; the float one stays mapped."""
     out = tmp_path / "out.onnx"
     command = _optimize(model, out)
-    assert out.stat().st_size < 0.26 * (model.parent / "big.data").stat().st_size
-    alone, _ = sessions([out], model.parent)
-    assert command.peak < alone.peak + 1.5 * LARGEST
+    written = out.stat().st_size
+    assert written < 0.26 * (model.parent / "big.data").stat().st_size
+    idle, _ = sessions([], model.parent)
+    assert command.peak < idle.peak + written + 1.5 * LARGEST
     _, (wanted, got) = sessions([model, out], model.parent)
     assert sqnr(wanted, got) > 15
 
