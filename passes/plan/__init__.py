@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from onnxq.passes.plan.assign_integers import AssignIntegers
@@ -63,7 +64,7 @@ def fitting_passes(
 
     def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         plan = decide(context, forced)
-        for revision in (p for p in passes if p.name != KeepSignal.name):
+        for revision in itertools.takewhile(lambda p: p.name != KeepSignal.name, passes):
             plan = revision.revise(context, plan)
         return plan
 
@@ -74,8 +75,8 @@ def fitting_passes(
         ShareParams(),
         FitActivations(method=name, percent=method.percent),
         FitWeights(),
-        CorrectBias(lower),
         KeepSignal(lower, replan),
+        CorrectBias(lower),
     ]
     chosen = {p.name for p in selected(passes, config)} | NEEDED
     passes = [p for p in passes if p.name in chosen]

@@ -13,7 +13,7 @@ shrunk by 1 - (standard error / shift)², and dropped where the error exceeds it
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,12 +27,10 @@ from onnxq.runtime.channel_means import channel_mean, channel_means
 from onnxq.runtime.segments import SegmentedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import numpy.typing as npt
     import onnx_ir as ir
-
-    from onnxq.runtime.session import Feed
 
 
 __all__ = ["CorrectBias"]
@@ -50,17 +48,12 @@ class CorrectBias(PlanPass):
         lower: Makes the quantized model of a plan, with node names kept.
         samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
             of the quantized model's live values, 4 to 32.
-        wanted: Means of the float model's values; a plan made anew need not have them measured
-            again.
     """
 
     name = "correct-bias"
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     samples: int | None = None
-    wanted: dict[tuple[int, int, int], dict[str, npt.NDArray[np.float64]]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the bias shifts; runs both models once over the samples."""
@@ -73,7 +66,8 @@ class CorrectBias(PlanPass):
             reason = "layers cannot be run one by one around If and Loop"
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
         feeds = list(context.samples(self.samples or _affordable(context)))
-        wanted = self._float_means(context, [str(n.outputs[0].name) for n in nodes.values()], feeds)
+        names = [str(node.outputs[0].name) for node in nodes.values()]
+        wanted = channel_means(context.model, names, feeds, threads=context.threads)
         coded = SegmentedRun(self.lower(context.model, plan), nodes, feeds, threads=context.threads)
         shifts: dict[str, npt.NDArray[np.float32]] = {}
         for name, found in coded:
@@ -89,15 +83,6 @@ class CorrectBias(PlanPass):
             for index, array in enumerate(found):
                 found[index] = np.asarray(array + step, np.float32)
         return replace(plan, bias_shift={**plan.bias_shift, **shifts})
-
-    def _float_means(
-        self, context: PlanContext, names: list[str], feeds: list[Feed]
-    ) -> Mapping[str, npt.NDArray[np.float64]]:
-        key = id(context.model), id(context.samples), len(feeds)
-        known = self.wanted.setdefault(key, {})
-        if missing := [name for name in names if name not in known]:
-            known |= channel_means(context.model, missing, feeds, threads=context.threads)
-        return known
 
 
 def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:

@@ -19,12 +19,16 @@ class InferShapes(RewritePass):
     2. A name that inference made up for an unknown size is not taken over, and gives way to what is
        found later.
     3. A model that inference cannot handle stays as it is; the reason is noted.
+    4. Where all is known already, inference is not asked.
     """
 
     name = "infer-shapes"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Infers on a copy without weights and merges by name."""
+        values = _values_by_name(model)
+        if all(value.type is not None and _is_whole(value.shape) for value in values.values()):
+            return ir.passes.PassResult(model, modified=False)
         proto, _ = strip_weights(model)
         try:
             inferred = ir.from_proto(
@@ -38,7 +42,7 @@ class InferShapes(RewritePass):
         found = _values_by_name(inferred)
         modified = False
         boundary = {*model.graph.inputs, *model.graph.outputs}
-        for name, value in _values_by_name(model).items():
+        for name, value in values.items():
             if name in found and value not in boundary:
                 modified |= self._try_fill(value, found[name])
         return ir.passes.PassResult(model, modified)
@@ -74,6 +78,10 @@ def _merge(stated: ir.Shape | None, found: ir.Shape | None) -> ir.Shape | None:
             for old, new in zip(stated, dims, strict=True)
         ]
     return ir.Shape(dims)
+
+
+def _is_whole(shape: ir.Shape | None) -> bool:
+    return shape is not None and all(_taken_over(dim) is not None for dim in shape)
 
 
 def _taken_over(dim: int | ir.SymbolicDim) -> int | ir.SymbolicDim | None:

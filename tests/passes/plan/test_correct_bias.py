@@ -169,18 +169,6 @@ def test_noise_is_shrunk_away() -> None:
     assert _shrunk(differences).tolist() == pytest.approx([0.0, 5.0], abs=1e-5)
 
 
-def test_a_plan_made_anew_does_not_run_the_float_model_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    context = context_of(source())
-    correction = CorrectBias(lower)
-    first = revised(correction, context, planted(context))
-    monkeypatch.delattr("onnxq.passes.plan.correct_bias.channel_means")
-    again = revised(correction, context, planted(context))
-    for name, shift in first.bias_shift.items():
-        np.testing.assert_array_equal(shift, again.bias_shift[name])
-
-
 def test_the_correction_is_the_same_every_time() -> None:
     context = context_of(source())
     one, two = (revised(CorrectBias(lower), context, planted(context)) for _ in range(2))

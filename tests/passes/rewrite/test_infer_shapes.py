@@ -89,5 +89,13 @@ def test_failure_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("onnx.shape_inference.infer_shapes", fail)
     rewrite = InferShapes()
-    assert not rewrite(model("f (float[2] x) => (float[2] y) { y = Abs(x) }")).modified
+    text = "f (float[2] x) => (float[2] y) { t = Abs(x) y = Neg(t) }"
+    assert not rewrite(model(text)).modified
     assert [note.text for note in rewrite.take_notes()] == ["no idea"]
+
+
+def test_what_is_known_whole_is_not_inferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("onnx.shape_inference.infer_shapes")
+    rewrite = InferShapes()
+    assert not rewrite(model("f (float[N,2] x) => (float[N,2] y) { y = Abs(x) }")).modified
+    assert not rewrite.take_notes()
