@@ -38,18 +38,25 @@ class Carrier(NamedTuple):
     axis: int
 
 
-def carriers(node: ir.Node, axis: int) -> list[Carrier] | None:
+def carriers(node: ir.Node, axis: int, *, first: bool = False) -> list[Carrier] | None:
     """Returns which inputs carry the rows of the node's output along ``axis``.
 
     Args:
         node: With one output.
         axis: Of the output, from 0 on.
+        first: Whether the row at index 0 alone is asked for, which is the same of an input that is
+            repeated and of one that is not.
 
     Returns:
         None if the node is not known to be row-wise; every other input is needed whole.
     """
     reader = _READERS.get(node.op_type) if node.domain == "" else None
-    return None if reader is None else reader(node, axis)
+    if reader is None:
+        return None
+    found = reader(node, axis)
+    if found is None and first and node.op_type in (*_BROADCAST, "MatMul"):
+        return _broadcast(node, axis, below=2 if node.op_type == "MatMul" else 0, first=True)
+    return found
 
 
 def _rank(value: ir.Value | None) -> int | None:
@@ -61,13 +68,16 @@ def _elementwise(node: ir.Node, axis: int) -> list[Carrier] | None:
     return [Carrier(0, axis)]
 
 
-def _broadcast(node: ir.Node, axis: int, below: int = 0) -> list[Carrier] | None:
+def _broadcast(
+    node: ir.Node, axis: int, below: int = 0, *, first: bool = False
+) -> list[Carrier] | None:
     """Inputs whose dimension is 1 or missing are the same for every row.
 
     Args:
         node: Whose inputs are aligned at their last axes.
         axis: Of the output.
         below: How many of the last axes differ in meaning, as those of matrices.
+        first: Whether an input of unknown dimension may be repeated.
     """
     out = node.outputs[0].shape
     if out is None or axis >= len(out) - below:
@@ -80,7 +90,7 @@ def _broadcast(node: ir.Node, axis: int, below: int = 0) -> list[Carrier] | None
         own = axis - (len(out) - rank)
         if own < 0 or value.shape[own] == 1:
             continue
-        if not _same(value.shape[own], out[axis]):
+        if not first and not _same(value.shape[own], out[axis]):
             return None
         found.append(Carrier(position, own))
     return found or None

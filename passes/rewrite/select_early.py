@@ -105,7 +105,7 @@ def _region(graph: ir.Graph, root: ir.Node, rows: npt.NDArray[np.int64], axis: i
         axes = {read[2] for read in reads}
         if len(axes) > 1 or len(reads) < len(list(node.outputs[0].uses())):
             continue
-        found = carriers(node, reads[0][2])
+        found = carriers(node, reads[0][2], first=not rows.any())
         if found is None:
             continue
         region.nodes.append(node)

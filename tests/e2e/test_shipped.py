@@ -18,15 +18,20 @@ from onnxq.graph.io import load
 from onnxq.graph.spec import violations_qdq
 from tests.support import run
 from tools.models.evaluate import detector_map, open_session, top1
-from tools.models.testset import MODELS, load_picture, load_recipe
+from tools.models.testset import MODELS, load_picture, load_recipe, load_sheet, pictures_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support import Level
 
-CLASSIFIER, DETECTOR = "digits_mobilenetv2", "digits_yolo"
-BOTH = pytest.mark.parametrize("name", [CLASSIFIER, DETECTOR], ids=["classifier", "detector"])
+CLASSIFIER, DETECTOR, TRANSFORMER = "digits_mobilenetv2", "digits_yolo", "digits_vit"
+EACH = pytest.mark.parametrize(
+    "name", [CLASSIFIER, DETECTOR, TRANSFORMER], ids=["classifier", "detector", "transformer"]
+)
+CLASSIFIERS = pytest.mark.parametrize(
+    "name", [CLASSIFIER, TRANSFORMER], ids=["classifier", "transformer"]
+)
 
 
 class Outcome(NamedTuple):
@@ -41,7 +46,7 @@ def command(*words: str | Path) -> list[str]:
 
 
 def words_for(name: str) -> list[str | Path]:
-    folder = MODELS / name / "calibration"
+    folder = pictures_of(name) / "calibration"
     recipe = MODELS / f"{name}.toml"
     model = MODELS / f"{name}.onnx"
     return ["optimize", model, "--data", folder, "--preprocess", recipe, "--threads", "1"]
@@ -70,7 +75,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return outcome
 
 
-@BOTH
+@EACH
 def test_the_report_is_printed_and_nothing_else(outcomes: Outcomes, name: str) -> None:
     outcome = outcomes(name)
     assert outcome.err == ""
@@ -78,7 +83,7 @@ def test_the_report_is_printed_and_nothing_else(outcomes: Outcomes, name: str) -
     assert {file.name for file in outcome.path.parent.iterdir()} == {"out.onnx", "report.json"}
 
 
-@BOTH
+@EACH
 def test_the_model_is_legal_smaller_and_largely_integer(outcomes: Outcomes, name: str) -> None:
     outcome = outcomes(name)
     onnx.checker.check_model(onnx.load(outcome.path), full_check=True)
@@ -89,11 +94,11 @@ def test_the_model_is_legal_smaller_and_largely_integer(outcomes: Outcomes, name
     assert share > 0.4
 
 
-@BOTH
+@EACH
 def test_both_optimization_levels_agree_better_than_the_float_model(
     outcomes: Outcomes, name: str
 ) -> None:
-    files = sorted((MODELS / name / "calibration").iterdir())[::8]
+    files = sorted((pictures_of(name) / "calibration").iterdir())[::8]
     inputs = load_recipe(MODELS / f"{name}.toml").apply(np.stack([load_picture(f) for f in files]))
     real = (MODELS / f"{name}.onnx").read_bytes()
     made = outcomes(name).path.read_bytes()
@@ -117,12 +122,34 @@ def test_both_optimization_levels_agree_better_than_the_float_model(
     [(300, 1.5), pytest.param(None, 0.5, marks=pytest.mark.slow)],
     ids=["subset", "all"],
 )
-def test_the_classifier_keeps_its_accuracy(
-    outcomes: Outcomes, limit: int | None, floor: float
+@CLASSIFIERS
+def test_the_classifiers_keep_their_accuracy(
+    outcomes: Outcomes, name: str, limit: int | None, floor: float
 ) -> None:
     """The drop in top-1 is at most ``floor`` percent points."""
-    real = top1(open_session(MODELS / f"{CLASSIFIER}.onnx"), limit)[0]
-    assert top1(open_session(outcomes(CLASSIFIER).path), limit)[0] >= real - floor
+    real = top1(open_session(MODELS / f"{name}.onnx"), limit)[0]
+    assert top1(open_session(outcomes(name).path), limit)[0] >= real - floor
+
+
+def test_the_transformer_agrees_with_float_and_is_recognized(outcomes: Outcomes) -> None:
+    outcome = outcomes(TRANSFORMER)
+    assert "task       classification" in outcome.out
+    inputs = load_recipe(MODELS / f"{TRANSFORMER}.toml").apply(
+        load_sheet(pictures_of(TRANSFORMER) / "test")[0]
+    )
+    sessions = [open_session(path) for path in (MODELS / f"{TRANSFORMER}.onnx", outcome.path)]
+    wanted, found = (
+        np.concatenate([s.run(None, {"input": part})[0].argmax(1) for part in np.split(inputs, 30)])
+        for s in sessions
+    )
+    assert (wanted == found).mean() >= 0.97
+
+
+@pytest.mark.slow
+def test_the_transformer_is_faster(outcomes: Outcomes) -> None:
+    timings = outcomes(TRANSFORMER).report["timings"]
+    assert isinstance(timings, dict)
+    assert timings["latency"]["speedup"] > 1.3
 
 
 @pytest.mark.parametrize(

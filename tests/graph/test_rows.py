@@ -72,6 +72,13 @@ def test_a_reshape_that_regroups_what_lies_behind_the_rows(
     assert carriers(graph.graph[0], axis) == expected
 
 
+def test_the_first_row_of_what_may_be_repeated() -> None:
+    text = "f (float[N,A,4] x, float[N,B,4] b) => (float[N,C,4] y) { y = Add(x, b) }"
+    node = build(text).graph[0]
+    assert carriers(node, 1) is None
+    assert carriers(node, 1, first=True) == [Carrier(0, 1), Carrier(1, 1)]
+
+
 def test_another_domain_is_not_known() -> None:
     graph = build(
         "f (float[N,5,4] x, float w) => (float[N,5,3] y) { y = MatMul(x, w) }", w=rng_weight(4, 3)

@@ -18,6 +18,7 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
     ("name", "side", "said"),
     [
         ("digits_mobilenetv2", 64, "classification: logits holds scores of 10 classes"),
+        ("digits_vit", 64, "classification: logits holds scores of 10 classes"),
         ("digits_yolo", 160, "one output [1, 14, 525], boxes cx cy w h beside 10 scores"),
     ],
 )

@@ -42,6 +42,25 @@ def export_classifier(model: nn.Module, path: Path) -> None:
     check_export(model, path, example)
 
 
+def export_transformer(model: nn.Module, path: Path) -> None:
+    """Export at opset 17 with a dynamic batch, as PyTorch does by default."""
+    lay_out(model, torch.contiguous_format)
+    example = torch.rand(
+        2, 3, CLASSIFIER_SIZE, CLASSIFIER_SIZE, generator=torch.Generator().manual_seed(1)
+    )
+    torch.onnx.export(
+        model.eval(),
+        (example,),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        input_names=["input"],
+        output_names=["logits"],
+        dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
+    )
+    check_export(model, path, example)
+
+
 def export_detector(model: nn.Module, path: Path) -> None:
     """Export at opset 17 with a batch of one and BatchNormalization folded into convolutions."""
     lay_out(model, torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Write the calibration pictures and the labelled test sets of both shipped models."""
+"""Write the calibration pictures and the labelled test sets of the shipped models."""
 
 from __future__ import annotations
 

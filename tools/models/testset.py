@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
+SHARED = {"digits_vit": "digits_mobilenetv2"}
+"""Models that take the pictures of another one."""
 SHEET_COLUMNS = 40
 QUALITY = 88
 
@@ -38,6 +40,11 @@ def load_recipe(path: Path) -> Recipe:
     """Read the numbers of a preprocessing TOML; pictures here already have the model's size."""
     table = tomllib.loads(path.read_text())
     return Recipe(table["scale"], tuple(table["mean"]), tuple(table["std"]))
+
+
+def pictures_of(name: str) -> Path:
+    """Return the folder that holds `calibration/` and `test/` of a shipped model."""
+    return MODELS / SHARED.get(name, name)
 
 
 def save_sheet(

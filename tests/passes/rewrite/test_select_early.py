@@ -61,6 +61,24 @@ def test_an_unknown_number_of_rows() -> None:
     assert rewritten(SelectEarlyPass(), graph).modified
 
 
+@pytest.mark.parametrize(("index", "fires"), [(0, True), (1, False)])
+def test_an_operand_that_may_be_repeated_has_a_first_row(index: int, fires: bool) -> None:
+    graph = build(
+        """f (float[N,T,4] x, float[N,U,6] b, float w, int64 i) => (float[N,6] y) {
+            h = MatMul(x, w)
+            a = Add(h, b)
+            y = Gather<axis=1>(a, i) }""",
+        w=rng_weight(4, 6),
+        i=np.array(index),
+    )
+    rng = np.random.default_rng(0)
+    feeds = {
+        "x": rng.normal(size=(2, 3, 4)).astype(np.float32),
+        "b": rng.normal(size=(2, 1, 6)).astype(np.float32),
+    }
+    assert rewritten(SelectEarlyPass(), graph, feeds).modified == fires
+
+
 def test_attention_asks_for_one_row_only() -> None:
     """Transpose, Softmax and the products of activations pass the row on to the query."""
     graph = build(
