@@ -66,7 +66,8 @@ def write(style: str, opset: int, *traits: str) -> onnx.ModelProto:
     if "dynamic shape" not in traits:
         text = _sized(text)
     if "float16" in traits:
-        text = re.sub(r"\bfloat\b", "float16", text).replace("to=1>", "to=10>")
+        # Resize takes its scales in float32 whatever it resizes
+        text = re.sub(r"\bfloat\b(?!\S* scales\b)", "float16", text).replace("to=1>", "to=10>")
     given: dict[str, Any] = {name: data for name, (_, data) in dialect.given.items()}
     listed = "inputs as initializers" in traits
     proto = export(text, opset, minimal_ir_version(opset), listed=listed, **given)

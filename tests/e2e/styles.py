@@ -96,14 +96,15 @@ def _suppress(d: Dialect, boxes: str, scores: str) -> str:
 
 
 def _pytorch(d: Dialect, wish: Wish) -> Draft:
-    """SiLU as Sigmoid and Mul, views by Shape-Gather-Unsqueeze-Concat-Reshape, Gemm transposed."""
+    """SiLU as Sigmoid and Mul, Resize, views by Shape-Gather-Unsqueeze-Concat, Gemm transposed."""
     nodes = f"""c1 = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w1) {_norm("n1", "c1", 1)}
         r1 = Relu(n1) c2 = Conv<pads=[1,1,1,1]>(r1, w2, b2) q2 = Sigmoid(c2) a2 = Mul(c2, q2)
+        p1 = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r1) {d.double("up", "p1")}
         {wish.middle("c3", "a2")} """
     if wish.joined:
-        nodes += f"{d.unsqueeze('x3', 'x2', 2, 3)} j3 = Mul(c3, x3) e3 = Add(j3, r1) "
+        nodes += f"{d.unsqueeze('x3', 'x2', 2, 3)} j3 = Mul(c3, x3) e3 = Add(j3, up) "
     else:
-        nodes += "e3 = Add(c3, r1) "
+        nodes += "e3 = Add(c3, up) "
     nodes += "r3 = Relu(e3) "
     outputs = {"y": "float[N,10]"}
     if wish.boxes:
