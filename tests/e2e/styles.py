@@ -118,7 +118,7 @@ def _pytorch(d: Dialect, wish: Wish) -> Draft:
         nodes += f"""g = GlobalAveragePool(r3) sh = Shape(g) n = Gather(sh, {d.integer(0)})
             {d.unsqueeze("u", "n", 0)} to = Concat<axis=0>(u, {d.ints(-1)}) f = Reshape(g, to)
             y = Gemm<transB=1>(f, w4t, b4)"""
-    return Draft(nodes, outputs, ("r3", "float[N,8,A,B]"), "float[1,8]")
+    return Draft(nodes, outputs, ("r3", "float[N,8,A,B]"), "float[N,8]")
 
 
 def _tensorflow(d: Dialect, wish: Wish) -> Draft:
@@ -146,7 +146,7 @@ def _tensorflow(d: Dialect, wish: Wish) -> Draft:
         nodes += f"""t3 = Transpose<perm=[0,2,3,1]>(e3)
             {d.reduce("m", "ReduceMean", "t3", 1, 2, keepdims=1)} {d.squeeze("q", "m", 1, 2)}
             v = MatMul(q, w4) l = Add(v, b4) y = Softmax<axis=1>(l)"""
-    return Draft(nodes, outputs, ("e3", "float[N,8,A,B]"), "float[1,1,1,8]")
+    return Draft(nodes, outputs, ("e3", "float[N,8,A,B]"), "float[N,1,1,8]")
 
 
 def _paddle(d: Dialect, wish: Wish) -> Draft:
@@ -175,7 +175,7 @@ def _paddle(d: Dialect, wish: Wish) -> Draft:
     else:
         nodes += f"""g = GlobalAveragePool(e3) f = Reshape(g, {d.ints(0, 8)}) v = MatMul(f, w4)
             l = Add(v, b4) y = Softmax<axis=-1>(l)"""
-    return Draft(nodes, outputs, ("e3", "float[N,8,A,B]"), "float[1,8]")
+    return Draft(nodes, outputs, ("e3", "float[N,8,A,B]"), "float[N,8]")
 
 
 def _caffe(d: Dialect, wish: Wish) -> Draft:
@@ -198,7 +198,7 @@ def _caffe(d: Dialect, wish: Wish) -> Draft:
     else:
         nodes += f"""{d.dropout("dr", "r3")} g = GlobalAveragePool(dr) f = Flatten(g)
             v = Gemm(f, w4, b4) y = Softmax<axis=1>(v)"""
-    return Draft(nodes, outputs, ("r3", "float[N,8,A,B]"), "float[1,3,16,16]")
+    return Draft(nodes, outputs, ("r3", "float[N,8,A,B]"), "float[N,3,H,W]")
 
 
 STYLES = {
