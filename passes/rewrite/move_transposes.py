@@ -22,7 +22,7 @@ from onnxq.graph.axis_order import between, reshape_for
 from onnxq.graph.edit import add_initializer, remove_unread
 from onnxq.graph.layout_cut import cheapest_orders
 from onnxq.graph.layout_regions import layout_regions
-from onnxq.graph.names import fresh_name
+from onnxq.graph.names import Names
 from onnxq.graph.query import is_op, weight_of
 from onnxq.graph.relayout import put_in_order
 from onnxq.passbase import RewritePass
@@ -96,6 +96,8 @@ class _Edit:
 
     def __init__(self, graph: ir.Graph, region: Region) -> None:
         self._graph, self._region = graph, region
+        self._taken = Names(graph)
+        self._fresh = self._taken.fresh
         self._now = dict(region.orders)
         self._stated = {value: (value.type, value.shape) for value in graph.outputs}
         self._names: dict[tuple[ir.Value, Order], tuple[str, str]] = {}
@@ -116,7 +118,7 @@ class _Edit:
             value = node.outputs[position]
             self._now[value] = order
             self._names[value, old] = (f"{value.name}_Transpose", str(value.name))
-            value.name = fresh_name(self._graph, f"{value.name}_transposed")
+            value.name = self._fresh(f"{value.name}_transposed")
 
     def read(self, source: ir.Value, read: Read, order: Order) -> None:
         """Lets one place read ``source`` in ``order``."""
@@ -135,12 +137,13 @@ class _Edit:
         """
         before = {node: node.name or "" for node in self._region.transposes}
         remove_unread(self._region.transposes)
+        fresh = Names(self._graph).fresh
         for key, node in self._new.items():
             name, output = self._names.get(key, ("", ""))
-            if name and fresh_name(self._graph, name) == name:
+            if name and fresh(name) == name:
                 node.name = name
             returned = node.outputs[0].is_graph_output()
-            if output and not returned and fresh_name(self._graph, output) == output:
+            if output and not returned and fresh(output) == output:
                 node.outputs[0].name = output
         names = {node.name for node in self._new.values()}
         gone = [name for node, name in before.items() if node.graph is None and name not in names]
@@ -173,19 +176,20 @@ class _Edit:
         weight = weight_of(source)
         stem = f"{source.name}_transposed"
         if weight is not None:
-            return add_initializer(self._graph, stem, weight.transpose(axes))
+            return add_initializer(self._graph, stem, weight.transpose(axes), names=self._taken)
         target = self._reshape(source, order)
-        name = fresh_name(self._graph, f"{source.name}_Transpose")
+        name = self._fresh(f"{source.name}_Transpose")
         if target is None:
             node = ir.node("Transpose", [source], {"perm": axes}, name=name)
         else:
-            shape = add_initializer(self._graph, f"{name}.shape", np.array(target, np.int64))
+            entries = np.array(target, np.int64)
+            shape = add_initializer(self._graph, f"{name}.shape", entries, names=self._taken)
             node = ir.node("Reshape", [source, shape], name=name)
         value = node.outputs[0]
         assert source.shape is not None
         value.type, value.shape = source.type, ir.Shape([source.shape[axis] for axis in axes])
         self._place(source, node)
-        value.name = fresh_name(self._graph, stem)
+        value.name = self._fresh(stem)
         self._new[source, order] = node
         return value
 
@@ -205,12 +209,12 @@ class _Edit:
         """Rule 5: makes ``value`` an output of the graph under the name that is there now."""
         old = read.value
         if value.is_graph_output() or value.is_graph_input() or value.is_initializer():
-            node = ir.node("Identity", [value], name=fresh_name(self._graph, f"{old.name}_copy"))
+            node = ir.node("Identity", [value], name=self._fresh(f"{old.name}_copy"))
             self._graph.append(node)
             value = node.outputs[0]
         name = self._names.pop((old, self._region.orders[old]), ("", ""))[1] or old.name
         if old.name == name:
-            old.name = fresh_name(self._graph, f"{name}_transposed")
+            old.name = self._fresh(f"{name}_transposed")
         self._graph.outputs[read.position] = value
         value.name = name
         value.type, value.shape = self._stated[old]
