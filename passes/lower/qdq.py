@@ -3,7 +3,8 @@
 The emission rules are those that onnxruntime's graph transformers ask for (measured on 1.32):
 
 1. One QuantizeLinear per planned value, right behind its producer; all uses read the
-   DequantizeLinear of it, the graph output of that name included.
+   DequantizeLinear of it, the graph output of that name included. A float node that writes floats
+   reads what a float node wrote as it is: the residuals of a transformer lose nothing.
 2. Weights are stored as integers with a DequantizeLinear, one copy per distinct quantization.
 3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
    float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
@@ -95,6 +96,12 @@ class LowerToQdq(LoweringPass):
         # not by name: a planned graph output gives its name to its DequantizeLinear
         planned_outputs = {
             id(out) for node in nodes for out in node.outputs if out.name in self.plan.values
+        }
+        self._writes_reals = {
+            str(node.name)
+            for node in nodes
+            if str(node.name) in self.plan.float_nodes
+            and not any(id(out) in planned_outputs for out in node.outputs)
         }
         self._pools_codes = {str(node.name) for node in nodes if self._planned(node, 0) is not None}
         for node in nodes:
@@ -267,7 +274,8 @@ class LowerToQdq(LoweringPass):
         plan = self.plan.values.get(str(value.name))
         if plan is None:
             return
-        uses = list(value.uses())
+        uses, producer = list(value.uses()), value.producer()
+        real = producer is not None and str(producer.name) in self.plan.float_nodes
         # what goes in and out unchanged stays as it is; only its readers see codes
         leaves, name = value.is_graph_output() and not value.is_graph_input(), str(value.name)
         if leaves:
@@ -285,7 +293,8 @@ class LowerToQdq(LoweringPass):
         read = written if inside else plan
         reals = editor.dequantize(codes, _affine(read), stem=name, after=codes.producer())
         for user, position in uses:
-            if Use(str(user.name), position) not in self.plan.uses:
+            as_it_is = real and str(user.name) in self._writes_reals
+            if not as_it_is and Use(str(user.name), position) not in self.plan.uses:
                 user.replace_input_with(position, reals)
         if leaves:
             reals.name = name
