@@ -13,6 +13,7 @@ from onnxq.graph.spec import check_float
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
 from onnxq.passes.rewrite import float_rewrites
+from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
 from onnxq.passes.rewrite.normalize import (
     normalize_passes,
     precision_passes,
@@ -130,7 +131,8 @@ def rewritten(
     model = unchecked.rewrite(original.clone(), precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
-    rewrites = selected(float_rewrites(integer=integer), config)
+    equalize = config.weight_granularity == "tensor" or EqualizeLayersPass.name in config.passes
+    rewrites = selected(float_rewrites(integer=integer, equalize=equalize), config)
     model = manager.rewrite(model, rewrites, to_fixpoint=True)
     check_float(model)
     return model

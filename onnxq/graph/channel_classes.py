@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from onnxq.graph.channel_routing import Routing
 
-__all__ = ["ChannelClass", "ParameterAxis", "channel_classes"]
+__all__ = ["ChannelClass", "ParameterAxis", "channel_classes", "is_spatial"]
 
 _SPATIAL = ("AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "LpPool")
 _POINTWISE = ("PRelu", "Identity", "Elu", "Selu", "Celu", "ThresholdedRelu", "Swish", "Cast")
@@ -127,7 +127,7 @@ class _Reader:
             understood = self._read_convolution(node)
         elif is_op(node, *_POINTWISE) or is_pointwise(node):
             understood = self._read_pointwise(node)
-        elif _is_spatial(node):
+        elif is_spatial(node):
             understood = self.join(node.inputs[0], node.outputs[0]) is not None
         elif is_op(node, "BatchNormalization", "InstanceNormalization"):
             understood = self._read_normalization(node)
@@ -194,7 +194,7 @@ def _size_at(item: ParameterAxis) -> int | None:
     return None if weight is None else int(weight.shape[item.axis])
 
 
-def _is_spatial(node: ir.Node) -> bool:
+def is_spatial(node: ir.Node) -> bool:
     """Says whether ``node`` moves or sums numbers inside each channel alone."""
     if is_op(node, *_SPATIAL):
         return not any(value.uses() or value.is_graph_output() for value in node.outputs[1:])

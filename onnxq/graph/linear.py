@@ -11,7 +11,7 @@ All arithmetic is in float64 and rounded once, on writing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,18 @@ class LinearLayer:
     def kind(self) -> str:
         """The operator."""
         return self.node.op_type
+
+    @property
+    def source(self) -> ir.Value:
+        """What it reads."""
+        value = self.node.inputs[0]
+        assert value is not None, "a linear layer reads something"
+        return value
+
+    @property
+    def target(self) -> ir.Value:
+        """What it computes."""
+        return self.node.outputs[0]
 
     @property
     def group(self) -> int:
@@ -105,6 +117,23 @@ class LinearLayer:
             factors = scale.reshape(self.group, 1, -1, *[1] * (self.weight.ndim - 2))
             return np.asarray(grouped * factors).reshape(self.weight.shape)
         return self.weight * _along(scale, _in_axis(self.node), self.weight.ndim)
+
+    def with_weight(self, weight: Array) -> LinearLayer:
+        """Returns the layer with another weight of the same shape."""
+        return replace(self, weight=weight)
+
+    def magnitudes(self) -> Array:
+        """Returns the greatest magnitude of the weight for each pair of channels.
+
+        Returns:
+            float64 [groups, out_channels per group, in_channels per group].
+        """
+        taps = np.abs(self.weight)
+        if self.kind in ("Gemm", "MatMul"):
+            return (taps if _out_axis(self.node) == 0 else taps.T)[np.newaxis]
+        taps = taps.max(axis=tuple(range(2, taps.ndim)), initial=0.0)
+        grouped = taps.reshape(self.group, -1, taps.shape[1])
+        return np.asarray(grouped if self.kind == "Conv" else grouped.swapaxes(1, 2))
 
     def response(self, shift: Array) -> Array:
         """Returns what a constant input ``shift[i]`` in channel i adds to each output channel.

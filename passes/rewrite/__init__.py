@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
 from onnxq.passes.rewrite.flatten_shape import FlattenShapePass
 from onnxq.passes.rewrite.fold_affine import FoldAffinePass
 from onnxq.passes.rewrite.fold_affine_into_batchnorm import FoldAffineIntoBatchnormPass
@@ -36,6 +37,7 @@ def float_rewrites(
     prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
     *,
     integer: bool = True,
+    equalize: bool = True,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
 
@@ -47,8 +49,9 @@ def float_rewrites(
         prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
             told by BatchNormalization.
         integer: Whether convolutions are to run on integers, where other forms are fast.
+        equalize: Whether weights that are quantized with one scale each are to be evened out.
     """
-    return [
+    passes: list[RewritePass] = [
         FoldDimensionsPass(),
         FlattenShapePass(),
         InferShapes(),
@@ -68,3 +71,4 @@ def float_rewrites(
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
     ]
+    return [*passes, EqualizeLayersPass(prior)] if equalize else passes

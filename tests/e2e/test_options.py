@@ -104,6 +104,16 @@ def test_one_scale_for_a_whole_weight() -> None:
     assert isinstance(coarse.values["w2"].spec.granularity, PerTensor)
 
 
+def test_layers_are_equalized_for_one_scale_per_weight_or_on_request() -> None:
+    def ran(**options: object) -> bool:
+        return "equalize-layers" in [entry.name for entry in optimized(**options).trace]
+
+    assert ran(weight_granularity="tensor")
+    assert not ran()
+    assert not ran(weight_granularity="tensor", skip=("equalize-layers",))
+    assert ran(passes=("equalize-layers",))
+
+
 @pytest.mark.parametrize("method", ["minmax", "percentile:99.9", "mse"])
 def test_every_calibration_method_leads_to_a_result(method: str) -> None:
     made = optimized(calibration=method)
