@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -18,64 +18,51 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOLERANCE = 1e-4
+CLASSIFIER_NAMES = {
+    "input_names": ["input"],
+    "output_names": ["logits"],
+    "dynamic_axes": {"input": {0: "batch"}, "logits": {0: "batch"}},
+}
 LEVELS = (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
 def export_classifier(model: nn.Module, path: Path) -> None:
     """Export at opset 13 with a dynamic batch and every BatchNormalization left in the graph."""
-    lay_out(model, torch.contiguous_format)
-    example = torch.rand(
-        2, 3, CLASSIFIER_SIZE, CLASSIFIER_SIZE, generator=torch.Generator().manual_seed(1)
-    )
-    torch.onnx.export(
-        model.eval(),
-        (example,),
-        str(path),
-        dynamo=False,
+    _export(
+        model,
+        path,
+        [2, 3, CLASSIFIER_SIZE, CLASSIFIER_SIZE],
         opset_version=13,
         training=torch.onnx.TrainingMode.PRESERVE,
         do_constant_folding=False,
-        input_names=["input"],
-        output_names=["logits"],
-        dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
+        **CLASSIFIER_NAMES,
     )
-    check_export(model, path, example)
 
 
 def export_transformer(model: nn.Module, path: Path) -> None:
     """Export at opset 17 with a dynamic batch, as PyTorch does by default."""
-    lay_out(model, torch.contiguous_format)
-    example = torch.rand(
-        2, 3, CLASSIFIER_SIZE, CLASSIFIER_SIZE, generator=torch.Generator().manual_seed(1)
+    _export(
+        model, path, [2, 3, CLASSIFIER_SIZE, CLASSIFIER_SIZE], opset_version=17, **CLASSIFIER_NAMES
     )
-    torch.onnx.export(
-        model.eval(),
-        (example,),
-        str(path),
-        dynamo=False,
-        opset_version=17,
-        input_names=["input"],
-        output_names=["logits"],
-        dynamic_axes={"input": {0: "batch"}, "logits": {0: "batch"}},
-    )
-    check_export(model, path, example)
 
 
 def export_detector(model: nn.Module, path: Path) -> None:
     """Export at opset 17 with a batch of one and BatchNormalization folded into convolutions."""
-    lay_out(model, torch.contiguous_format)
-    example = torch.rand(
-        1, 3, DETECTOR_SIZE, DETECTOR_SIZE, generator=torch.Generator().manual_seed(1)
-    )
-    torch.onnx.export(
-        model.eval(),
-        (example,),
-        str(path),
-        dynamo=False,
+    _export(
+        model,
+        path,
+        [1, 3, DETECTOR_SIZE, DETECTOR_SIZE],
         opset_version=17,
         input_names=["images"],
         output_names=["output0"],
     )
+
+
+def _export(model: nn.Module, path: Path, shape: list[int], **options: Any) -> None:  # noqa: ANN401
+    """Export and prove it on a random example of this shape; `options` are PyTorch's."""
+    lay_out(model, torch.contiguous_format)
+    example = torch.rand(*shape, generator=torch.Generator().manual_seed(1))
+    torch.onnx.export(model.eval(), (example,), str(path), dynamo=False, **options)
     check_export(model, path, example)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,7 @@ from tools.models.scenes import classification_scene, generator
 from tools.models.testset import MODELS, Recipe, load_recipe
 from tools.models.training import (
     batches,
+    command_line,
     jitter,
     lay_out,
     learning_rate,
@@ -86,16 +85,10 @@ def train(recipe: Recipe, seed: int, pool: int, steps: int, batch: int) -> Mobil
 
 def main() -> None:
     """Parse the command line, train, export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=MODELS / "digits_mobilenetv2.onnx", help="where to write"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
-    parser.add_argument("--pool", type=int, default=24000, help="drawn pictures")
+    parser = command_line(__doc__, MODELS / "digits_mobilenetv2.onnx", pool=24000)
     parser.add_argument("--steps", type=int, default=2400, help="training steps")
     parser.add_argument("--batch", type=int, default=64, help="pictures a step")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(MODELS / "digits_mobilenetv2.toml")
     model = train(recipe, options.seed, options.pool, options.steps, options.batch)
     export_classifier(model, options.out)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from tools.models.scenes import DETECTOR_SIZE, MAX_DIGITS, detection_scene, gene
 from tools.models.testset import MODELS, Annotated, Recipe, load_recipe
 from tools.models.training import (
     batches,
+    command_line,
     jitter,
     lay_out,
     learning_rate,
@@ -139,16 +138,10 @@ def _pick(scenes: Annotated, chosen: list[int]) -> Annotated:
 
 def main() -> None:
     """Parse the command line, train, export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=MODELS / "digits_yolo.onnx", help="where to write"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
-    parser.add_argument("--pool", type=int, default=8000, help="drawn pictures")
+    parser = command_line(__doc__, MODELS / "digits_yolo.onnx", pool=8000)
     parser.add_argument("--steps", type=int, default=1800, help="training steps")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(MODELS / "digits_yolo.toml")
     model = train(recipe, options.seed, options.pool, options.steps, options.batch)
     export_detector(model, options.out)

@@ -6,11 +6,9 @@ from tokens that tell strokes from clutter, and not within an hour from tokens t
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +20,7 @@ from tools.models.testset import MODELS, Recipe, load_recipe
 from tools.models.train_classifier import make_pool, shift
 from tools.models.training import (
     batches,
+    command_line,
     jitter,
     lay_out,
     learning_rate,
@@ -103,16 +102,10 @@ def train(recipe: Recipe, seed: int, count: int, stem: Stage, whole: Stage) -> V
 
 def main() -> None:
     """Parse the command line, train, export."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=MODELS / "digits_vit.onnx", help="where to write"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
-    parser.add_argument("--pool", type=int, default=24000, help="drawn pictures")
+    parser = command_line(__doc__, MODELS / "digits_vit.onnx", pool=24000)
     parser.add_argument("--stem-steps", type=int, default=1500, help="steps of the convolutions")
     parser.add_argument("--steps", type=int, default=1800, help="steps of the whole")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(MODELS / "digits_vit.toml")
     stem = Stage("vit/stem", options.stem_steps, 64, 4e-3, 0.02)
     whole = Stage("vit/batches", options.steps, 48, 1e-3, 0.05)

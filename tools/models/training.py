@@ -1,8 +1,11 @@
-"""What both training scripts share: seeds, batches, colour augmentation, the learning rate."""
+"""What all training scripts share: command line, seeds, batches, colours, the learning rate."""
 
 from __future__ import annotations
 
+import argparse
+import logging
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 THREADS = 1
+
+
+def command_line(description: str | None, out: Path, pool: int) -> argparse.ArgumentParser:
+    """Return the parser of what every script takes.
+
+    Args:
+        description: What the script does.
+        out: Where it writes if nothing else is said.
+        pool: How many pictures it draws if nothing else is said.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=out, help="where to write")
+    parser.add_argument("--seed", type=int, default=0, help="seed of data and weights")
+    parser.add_argument("--pool", type=int, default=pool, help="drawn pictures")
+    return parser
 
 
 def make_deterministic(seed: int) -> None:
