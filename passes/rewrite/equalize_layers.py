@@ -1,4 +1,10 @@
-"""Cross-layer equalization: channels of very different weight ranges are brought to one size."""
+"""Cross-layer equalization: channels of very different weight ranges are brought to one size.
+
+It helps weights that get one scale each (measured at 8 bits: YOLOv5-Lite s from F1 89.3 to 91.4,
+MobileNetV1 0.25 from 51.2 to 52.4 % top-1) and hurts those with a scale per output channel, where
+only the activations' spread is left of it (FastestDet from 22.0 to 20.2 dB, YOLOv5-Lite s from 38.4
+to 37.1 dB). So it runs for the former alone.
+"""
 
 from __future__ import annotations
 
