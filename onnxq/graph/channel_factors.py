@@ -21,10 +21,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from onnxq.graph.affine import affine_input, read_affine
-from onnxq.graph.channel_classes import is_spatial
+from onnxq.graph.homogeneous import is_homogeneous
 from onnxq.graph.linear import LinearLayer, linear_layer
 from onnxq.graph.moves import keeps_batch, moved, moves
-from onnxq.graph.query import is_op, read_values, scalar_of, shape_of, weight_of
+from onnxq.graph.query import is_op, read_values, shape_of, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelFactors", "ChannelShift", "FactoredLayer", "channel_factors"]
 
-_HOMOGENEOUS = ("Identity", "Relu", "LeakyRelu", "Neg", "Abs")
 _GATES = ("Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Clip")
-_REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum")
 
 
 class FactoredLayer(NamedTuple):
@@ -189,7 +187,7 @@ class _Reader:
         x = node.inputs[0] if node.inputs else None
         if is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
             return self._read_layer(node)
-        if is_op(node, *_HOMOGENEOUS) or _lets_pass(node):
+        if is_homogeneous(node):
             return self._join(x, node.outputs[0])
         if moves(node) or is_op(node, "Flatten", "Squeeze", "Unsqueeze"):
             return self._read_move(node)
@@ -293,20 +291,3 @@ def _moved(node: ir.Node, inputs: Sequence[Indices]) -> Indices | None:
         return array.reshape(array.shape[0], *sizes) if fits else None
     found = moved(node, inputs)
     return found if found is not None and keeps_batch(node, found) else None
-
-
-def _lets_pass(node: ir.Node) -> bool:
-    """Says whether ``node`` works inside each channel, and f(s · x) = s · f(x) for s > 0."""
-    if is_op(node, "Clip"):
-        low = scalar_of(node.inputs[1]) if len(node.inputs) > 1 else None
-        return low == 0.0 and (len(node.inputs) < 3 or node.inputs[2] is None)
-    if is_op(node, "PRelu"):
-        return weight_of(node.inputs[1]) is not None
-    if is_op(node, "Pad"):
-        filled = len(node.inputs) > 2 and node.inputs[2] is not None
-        return is_spatial(node) and (not filled or scalar_of(node.inputs[2]) == 0.0)
-    if is_op(node, *_REDUCTIONS):
-        shape = shape_of(node.inputs[0])
-        axes = weight_of(node.inputs[1]) if len(node.inputs) > 1 else None
-        return shape is not None and axes is not None and bool((axes % len(shape) > 1).all())
-    return is_spatial(node)
