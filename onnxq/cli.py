@@ -121,6 +121,14 @@ Passes = Annotated[
     str, typer.Option(metavar="A,B", help="Run these passes alone (see 'onnxq passes').")
 ]
 Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
+Pipeline = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Passes to run, in this order: [[rewrite]] or [[plan]] each, with name = and options "
+        "(see 'onnxq passes'). A kind that it does not list runs as always.",
+    ),
+]
 Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
 Json = Annotated[
     Path | None,
@@ -185,6 +193,7 @@ def optimize(
     save_plan: SavePlan = Config.save_plan,
     passes: Passes = "",
     skip: Skip = "",
+    pipeline: Pipeline = None,
     opset: Opset = Config.opset,
     json: Json = Config.json,
     report: Report = Config.report,
@@ -231,15 +240,18 @@ def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbo
 
 @app.command()
 def passes() -> None:
-    """Lists every pass in the order in which they run: name, kind, what it does."""
+    """Lists every pass in the order in which they run: name, kind, what it does, its options."""
     from rich.table import Table
     from rich.text import Text
 
-    from onnxq.pipeline import known_passes
+    from onnxq.registry import known_passes
 
     table = Table.grid(padding=(0, 2))
-    for name, kind, summary in known_passes():
-        table.add_row(Text(name, "bold"), Text(kind), Text(summary))
+    for row in known_passes():
+        origin = f" (from {row.origin})" if row.origin else ""
+        table.add_row(Text(row.name, "bold"), Text(row.kind), Text(row.summary + origin))
+        for name, wanted in row.options.items():
+            table.add_row("", "", Text(f"{name}: {wanted}", "dim"))
     console().print(table)
 
 

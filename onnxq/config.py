@@ -1,7 +1,8 @@
 """What the user asked for, as one frozen object that is valid from its construction on.
 
 The field names are the options' names: ``weight_granularity`` is ``--weight-granularity``. Names
-that a file decides (targets, preprocessing presets, passes) are checked by whoever reads that file.
+that a file decides (targets, preprocessing presets, passes) are checked by whoever reads that file;
+the pipeline file alone is read here, for what it holds is part of the options.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from onnxq.errors import ConfigError
 from onnxq.options import METRICS, READERS, CalibrationMethod, Requirement, flag
+from onnxq.pipeline_file import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +69,8 @@ class Config:
         save_plan: Where to write the plan.
         passes: Names of the passes to run; empty = the default ones.
         skip: Names of passes not to run.
+        pipeline: The passes to run, their order and options: a TOML file, or a mapping with the
+            same content; None = the default ones.
         opset: ONNX operator set of the output.
         json: Where to write the report as JSON.
         report: Where to write the report as HTML.
@@ -97,6 +101,7 @@ class Config:
     save_plan: Path | None = None
     passes: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    pipeline: Pipeline | None = None
     opset: int = 21
     json: Path | None = None
     report: Path | None = None
@@ -109,6 +114,8 @@ class Config:
             object.__setattr__(self, name, read(name, getattr(self, name)))
         self._refuse_shared_paths()
         self._refuse_idle_outputs()
+        if self.passes and self.pipeline is not None:
+            raise ConfigError("--passes and --pipeline both say which passes run; give one of them")
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Self:
@@ -160,4 +167,6 @@ class Config:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Pipeline):
+        return value.to_dict()
     return str(value) if isinstance(value, Path | Requirement) else value

@@ -3,7 +3,9 @@
 In checking mode every rewrite must prove that it kept the model's function
 (:mod:`onnxq.contract`), that what it says about having changed the model is true, and that the
 graph is still legal. One that fails is rolled back and reported; its work never reaches the output.
-A rewrite that raises is rolled back in either mode.
+A rewrite that raises is rolled back in either mode. Passes that others wrote are judged in either
+mode, too; a plan pass of theirs that raises, edits the model or makes a plan that does not fit is
+rolled back as well, where one of onnxq's own is a bug.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from onnxq.contract import Reference, find_violation, structural_fault
-from onnxq.errors import OnnxqError
+from onnxq.contract import structural_fault
 from onnxq.graph.io import fingerprint
 from onnxq.plan.note import NoteKind
+from onnxq.revising import Revision, guarded
+from onnxq.rewriting import Rewriting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -97,6 +100,7 @@ class PassManager:
 
     Args:
         check: Whether to prove the contracts.
+        judged: Names of passes to judge even without ``check``, and to mistrust: those of others.
         run_model: Runs a model, with all optimizations off, on feeds; needed to check rewrites.
         probes: Feeds on which a rewrite must keep the outputs. Without any, only the form of the
             graph is checked.
@@ -110,14 +114,16 @@ class PassManager:
         self,
         *,
         check: bool = False,
+        judged: Collection[str] = (),
         run_model: RunModel | None = None,
         probes: Sequence[Mapping[str, npt.NDArray[Any]]] = (),
         progress: Progress | None = None,
     ) -> None:
-        if check and probes and run_model is None:
+        if (check or judged) and probes and run_model is None:
             raise ValueError("probes need run_model")
         self.trace = Trace()
         self._check = check
+        self._judged = frozenset(judged)
         self._run_model = run_model
         self._probes = tuple(probes)
         self._progress = progress or silent
@@ -139,13 +145,15 @@ class PassManager:
         Raises:
             OnnxqError: A rewrite met something that the user has to mend.
         """
-        state = _Rewriting(model, check=self._check, run_model=self._run_model, probes=self._probes)
+        state = Rewriting(model, run_model=self._run_model, probes=self._probes)
         active, first = list(passes), len(self.trace.entries)
         for _ in range(_ROUNDS if to_fixpoint else 1):
             entries: list[TraceEntry] = []
             for number, rewrite in enumerate(active):
                 self._progress("rewrite", number, len(active))
-                entries.append(state.run(rewrite))
+                judge = self._check or rewrite.name in self._judged
+                outcome = state.run(rewrite, judge=judge)
+                entries.append(TraceEntry(rewrite.name, "rewrite", *outcome))
             self._progress("rewrite", len(active), len(active))
             self._forget_refusals(first)
             self.trace.entries += entries
@@ -164,18 +172,25 @@ class PassManager:
         """
         for number, revision in enumerate(passes):
             self._progress("plan", number, len(passes))
-            before = fingerprint(context.model) if self._check else None
-            start = time.perf_counter()
-            revised = revision.revise(context, plan)
-            seconds = time.perf_counter() - start
-            if before is not None and fingerprint(context.model) != before:
-                raise BrokenPassError(f"plan pass {revision.name} edited the float model")
+            if revision.name in self._judged:
+                revised, seconds, fault = guarded(revision, context, plan)
+            else:
+                revised, seconds, fault = self._revise(revision, context, plan)
             notes = revised.notes[len(plan.notes) :]
-            entry = TraceEntry(revision.name, "plan", seconds, revised is not plan, notes)
+            entry = TraceEntry(revision.name, "plan", seconds, revised is not plan, notes, fault)
             self.trace.entries.append(entry)
             plan = revised
         self._progress("plan", len(passes), len(passes))
         return plan
+
+    def _revise(self, revision: PlanPass, context: PlanContext, plan: QuantPlan) -> Revision:
+        before = fingerprint(context.model) if self._check else None
+        start = time.perf_counter()
+        revised = revision.revise(context, plan)
+        seconds = time.perf_counter() - start
+        if before is not None and fingerprint(context.model) != before:
+            raise BrokenPassError(f"plan pass {revision.name} edited the float model")
+        return Revision(revised, seconds)
 
     def lower(self, model: ir.Model, lowering: LoweringPass) -> ir.Model:
         """Runs a lowering and returns the new model.
@@ -209,81 +224,6 @@ class PassManager:
             )
             for entry in self.trace.entries[start:]
         ]
-
-
-class _Rewriting:
-    """The current model of one run of rewrites, with what is needed to undo the last one."""
-
-    def __init__(
-        self,
-        model: ir.Model,
-        *,
-        check: bool,
-        run_model: RunModel | None,
-        probes: tuple[Mapping[str, npt.NDArray[Any]], ...],
-    ) -> None:
-        self.model = model
-        self._check = check
-        self._run_model = run_model
-        self._probes = probes
-        self._snapshot: ir.Model | None = None
-        self._print = fingerprint(model) if check else ""
-        self._outputs = self._run(model) if check else ()
-
-    def run(self, rewrite: RewritePass) -> TraceEntry:
-        """Runs one rewrite, and undoes it if it raises or breaks its contract."""
-        before = self._snapshot = self._snapshot or self.model.clone()
-        modified, fault = False, None
-        start = time.perf_counter()
-        try:
-            modified = rewrite(self.model).modified
-        except OnnxqError:
-            raise
-        except Exception as error:
-            logger.debug("%s raised", rewrite.name, exc_info=True)
-            fault = f"it raised {type(error).__name__}: {error}"
-        seconds = time.perf_counter() - start
-        notes = tuple(rewrite.take_notes())
-        if self._check and fault is None:
-            fault = self._judge(before, claimed=modified)
-        if fault is not None:
-            logger.warning("%s was rolled back: %s", rewrite.name, fault)
-            self.model = before
-        if fault is not None or modified:
-            self._snapshot = None
-        stands = modified and fault is None
-        return TraceEntry(rewrite.name, "rewrite", seconds, stands, notes, fault)
-
-    def _judge(self, before: ir.Model, *, claimed: bool) -> str | None:
-        """Says how the contract is broken; None if not, and then the new model is the reference."""
-        print_now = fingerprint(self.model)
-        changed = print_now != self._print
-        if changed and not claimed:
-            return "it changed the model and says that it did not"
-        if claimed and not changed:
-            return "it says that it changed the model and did not"
-        fault = structural_fault(before, self.model) if changed else None
-        if fault is not None or not changed:
-            return fault
-        if self._run_model is not None:
-            try:
-                outputs = self._run(self.model)
-            except Exception as error:
-                logger.debug("the rewritten model does not run", exc_info=True)
-                return f"the model does not run any more: {error}"
-            reference = Reference(before, self._outputs)
-            fault = find_violation(reference, self.model, outputs, self._probes, self._run_model)
-            if fault is not None:
-                return fault
-            self._outputs = outputs
-        self._print = print_now
-        return None
-
-    def _run(self, model: ir.Model) -> tuple[Mapping[str, npt.NDArray[Any]], ...]:
-        run_model = self._run_model
-        if run_model is None:
-            return ()
-        return tuple(run_model(model, feeds, None) for feeds in self._probes)
 
 
 def silent(stage: str, done: int, total: int) -> None:

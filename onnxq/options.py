@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from onnxq.errors import ConfigError
+from onnxq.pipeline_file import Pipeline
 
 __all__ = ["METRICS", "READERS", "CalibrationMethod", "Requirement", "flag", "folder_option"]
 
@@ -174,6 +175,15 @@ def folder_option(name: str, value: object) -> Path | None:
     return None if value is None else Path(value)
 
 
+def _pipeline(name: str, value: object) -> Pipeline | None:
+    if value is None or isinstance(value, Pipeline):
+        return value
+    if isinstance(value, Mapping):
+        return Pipeline.of(value)
+    path = _path(name, value)
+    return None if path is None else Pipeline.of(path)
+
+
 def _preprocess(name: str, value: object) -> str | None:
     return None if value is None else str(_path(name, value))
 
@@ -229,6 +239,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "save_plan": _path,
         "passes": _names,
         "skip": _names,
+        "pipeline": _pipeline,
         "opset": _opset,
         "json": _path,
         "report": _path,

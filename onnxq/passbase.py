@@ -13,10 +13,12 @@ lowering   model, plan                     returns a new model; decides nothing
 from __future__ import annotations
 
 import abc
+import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy.typing as npt
 import onnx_ir as ir
@@ -25,12 +27,15 @@ from onnxq.plan.note import Note, NoteKind
 
 if TYPE_CHECKING:
     from onnxq.numerics.statistics import Stats
+    from onnxq.pass_options import PassOption
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.target import Target
 
 __all__ = ["LoweringPass", "PlanContext", "PlanPass", "RewritePass", "RunModel", "node_label"]
 
 logger = logging.getLogger(__name__)
+
+_NO_OPTIONS: Mapping[str, PassOption] = MappingProxyType({})
 
 RunModel = Callable[
     [ir.Model, Mapping[str, npt.NDArray[Any]], Sequence[str] | None],
@@ -98,9 +103,16 @@ class RewritePass(_Notebook, ir.passes.InPlacePass):
     A subclass sets :attr:`name`, implements ``call(model) -> PassResult`` that walks the graph, and
     one ``_try_<verb>(site) -> bool`` that decides and edits one site. It reports with
     :meth:`fired` and :meth:`refuse`.
+
+    Attributes:
+        name: What ``--passes``, ``--skip`` and a pipeline file call it.
+        options: What a pipeline file may set; each is an attribute of this name.
+        after: Names of passes that must not come later in a pipeline file.
     """
 
     name: str
+    options: ClassVar[Mapping[str, PassOption]] = _NO_OPTIONS
+    after: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         _Notebook.__init__(self)
@@ -116,6 +128,13 @@ class RewritePass(_Notebook, ir.passes.InPlacePass):
         self._note(NoteKind.REFUSED, place, reason)
         return False
 
+    def configured(self, values: Mapping[str, object]) -> Self:
+        """Returns the same pass with other values of its :attr:`options`."""
+        other = copy.copy(self)
+        other._notes = []
+        vars(other).update(values)
+        return other
+
     def __str__(self) -> str:
         return self.name
 
@@ -125,13 +144,24 @@ class PlanPass(abc.ABC):
 
     ``revise`` reads the context (float model, statistics, target, data) and returns a new plan. It
     never edits the model. What it did and why goes into the new plan's notes.
+
+    Attributes:
+        name: What ``--passes``, ``--skip`` and a pipeline file call it.
+        options: What a pipeline file may set; each is a field of this name.
+        after: Names of passes that must not come later in a pipeline file.
     """
 
     name: str
+    options: ClassVar[Mapping[str, PassOption]] = _NO_OPTIONS
+    after: ClassVar[frozenset[str]] = frozenset()
 
     @abc.abstractmethod
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns a new plan made from ``plan``."""
+
+    def configured(self, values: Mapping[str, object]) -> Self:
+        """Returns the same pass with other values of its :attr:`options`."""
+        return replace(self, **values)  # type: ignore[type-var]
 
 
 class LoweringPass(ir.passes.FunctionalPass):

@@ -8,48 +8,49 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onnxq.config import Config
 from onnxq.data.calibration import CalibrationData
 from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.given import given_files
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import load_preprocess
-from onnxq.errors import ConfigError
+from onnxq.errors import ConfigError, ModelError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
-from onnxq.passes.lower import lowering_of, lowerings
-from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes
-from onnxq.passes.rewrite import float_rewrites
-from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
+from onnxq.passes.lower import lowered, lowering_of
+from onnxq.passes.plan import deciding_passes, fitting_passes
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
+from onnxq.registry import chosen_foreign
 from onnxq.report.assemble import Proof, Run, assemble
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import fidelity, heavy_layers, latency, recognized_task
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
+from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.session import make_session, run_model
-from onnxq.selection import check_names
 from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxq.config import Config
     from onnxq.data import DataLike
     from onnxq.data.preprocess import Preprocess
+    from onnxq.foreign import ForeignPasses
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext
+    from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
-__all__ = ["known_passes", "optimize"]
+__all__ = ["optimize"]
 
 _TASK_PROBES = 4
 
@@ -72,7 +73,7 @@ def optimize(
         OnnxqError: Something that the user can mend; nothing is written then.
     """
     tell: Progress = progress or silent
-    check_names(config, [row[0] for row in known_passes()], _optional())
+    foreign = chosen_foreign(config)
     target = load_target(config.target)
     original, warnings = read(source)
     path = _output_path(source, config)
@@ -83,9 +84,13 @@ def optimize(
     samples = CalibrationData.open(data, original, config)
     task = _task(original, samples, config)
     manager = PassManager(
-        check=config.check, run_model=run_model, probes=samples.probes(), progress=tell
+        check=config.check,
+        judged=foreign.names,
+        run_model=run_model,
+        probes=samples.probes() or _made_probes(original, foreign),
+        progress=tell,
     )
-    model = rewritten(original, manager, config, integer=samples.any)
+    model = rewritten(original, manager, config, integer=samples.any, foreign=foreign.rewrites)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
         plan = load_plan(config.plan)
@@ -93,35 +98,14 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-            plan = manager.revise(context, fitting_passes(config, _lowered), plan)
+            plan = manager.revise(context, fitting_passes(config, lowered, foreign.plans), plan)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
-    run = Run(source, original, samples, config, manager.trace, warnings)
+    run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
     return _deliver(result, source, path, config)
-
-
-def known_passes() -> list[tuple[str, str, str]]:
-    """Returns (name, kind, summary) of every pass, in the order in which they run."""
-    config = Config()
-    passes: list[tuple[str, Any]] = [
-        *(("rewrite", p) for p in (*repair_passes(), *precision_passes())),
-        *(("rewrite", p) for p in (*normalize_passes(), *float_rewrites())),
-        *(("plan", p) for p in deciding_passes(config, with_data=False)),
-        *(("plan", p) for p in deciding_passes(config, with_data=True)),
-        *(("plan", p) for p in fitting_passes(config, _lowered)),
-        *(("lowering", p) for p in lowerings(QuantPlan())),
-    ]
-    rows = {(p.name, kind): (type(p).__doc__ or "").strip().splitlines()[0] for kind, p in passes}
-    return [(name, kind, summary) for (name, kind), summary in rows.items()]
-
-
-def _optional() -> list[str]:
-    """Names of the passes that a result can do without."""
-    fitting = [p.name for p in fitting_passes(Config(), _lowered)]
-    return [p.name for p in float_rewrites()] + [n for n in fitting if n not in NEEDED]
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -165,11 +149,19 @@ def _with_front(quantized: ir.Model, front: Preprocess | None) -> ir.Model:
     return whole
 
 
+def _made_probes(original: ir.Model, foreign: ForeignPasses) -> list[Feed]:
+    """Returns what to judge rewrites of others on where there is no data."""
+    if not foreign.rewrites:
+        return []
+    try:
+        feed = probe_feed(original)
+        run_model(original, feed, None)
+    except ModelError:
+        return []
+    return [feed]
+
+
 # ---- plan ----------------------------------------------------------------------------------------
-
-
-def _lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    return lowering_of(plan, model)(model).model
 
 
 def _observed(

@@ -1,29 +1,90 @@
-"""Which passes run: ``--passes`` and ``--skip``."""
+"""Which passes run, in which order and how: ``--passes``, ``--skip`` and ``--pipeline``."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from onnxq.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from onnxq.config import Config
+    from onnxq.pass_options import PassOption
+    from onnxq.pipeline_file import Step
 
-__all__ = ["check_names", "selected"]
+__all__ = ["arranged", "asked_for", "check_names", "check_pipeline", "may_run"]
 
 
-class Named(Protocol):
-    """Anything with a name."""
+class Selectable(Protocol):
+    """A pass, as far as selecting it goes; see :mod:`onnxq.passbase`."""
 
     @property
     def name(self) -> str:
         """What ``--passes`` and ``--skip`` call it."""
 
+    @property
+    def options(self) -> Mapping[str, PassOption]:
+        """What a pipeline file may set."""
 
-NamedT = TypeVar("NamedT", bound=Named)
+    @property
+    def after(self) -> frozenset[str]:
+        """Names of passes that must not come later."""
+
+    def configured(self, values: Mapping[str, object]) -> Self:
+        """Returns it with other values of its options."""
+
+
+PassT = TypeVar("PassT", bound=Selectable)
+
+
+# ---- what is asked for ---------------------------------------------------------------------------
+
+
+def asked_for(config: Config, name: str) -> bool:
+    """Returns whether ``config`` names the pass ``name`` as one to run."""
+    return name in config.passes or (config.pipeline is not None and name in config.pipeline.names)
+
+
+def may_run(config: Config, name: str) -> bool:
+    """Returns whether ``config`` may let the pass ``name`` run, whatever its kind."""
+    if name in config.skip:
+        return False
+    pipeline = config.pipeline
+    if pipeline is None:
+        return not config.passes or name in config.passes
+    return name in pipeline.names or None in (pipeline.rewrite, pipeline.plan)
+
+
+def arranged(
+    kind: str,
+    passes: Iterable[PassT],
+    config: Config,
+    *,
+    needed: Collection[str] = (),
+) -> list[PassT]:
+    """Returns the passes that ``config`` lets run, in its order and with its options.
+
+    Args:
+        kind: "rewrite" or "plan", which is what ``passes`` are.
+        passes: All there are, in the order in which they run without a pipeline.
+        config: The options.
+        needed: Names of those that run whatever ``--passes`` says.
+    """
+    steps = None if config.pipeline is None else config.pipeline.steps(kind)
+    if steps is not None:
+        known = {p.name: p for p in passes}
+        return [
+            known[step.name].configured(_values(known[step.name], step))
+            for step in steps
+            if step.name not in config.skip
+        ]
+    wanted = [p for p in passes if not config.passes or p.name in config.passes or p.name in needed]
+    return [p for p in wanted if p.name not in config.skip]
+
+
+# ---- checks --------------------------------------------------------------------------------------
 
 
 def check_names(config: Config, known: Sequence[str], optional: Sequence[str]) -> None:
@@ -39,9 +100,7 @@ def check_names(config: Config, known: Sequence[str], optional: Sequence[str]) -
     """
     for name in (*config.passes, *config.skip):
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "see 'onnxq passes'"
-            raise ConfigError(f"there is no pass '{name}'; {hint}")
+            raise ConfigError(f"there is no pass '{name}'; {_hint(name, known)}")
     for name in config.skip:
         if name not in optional:
             raise ConfigError(
@@ -50,7 +109,82 @@ def check_names(config: Config, known: Sequence[str], optional: Sequence[str]) -
             )
 
 
-def selected(passes: Iterable[NamedT], config: Config) -> list[NamedT]:
-    """Returns the passes that ``config`` lets run, in their order; no ``--passes`` means all."""
-    wanted = [p for p in passes if not config.passes or p.name in config.passes]
-    return [p for p in wanted if p.name not in config.skip]
+def check_pipeline(
+    config: Config,
+    passes: Mapping[str, Sequence[Selectable]],
+    *,
+    fixed: Collection[str],
+    needed: Mapping[str, Collection[str]],
+) -> None:
+    """Makes sure that ``--pipeline`` lists passes and options that there are, and what is needed.
+
+    Args:
+        config: The options; what ``--skip`` leaves out need not be right.
+        passes: "rewrite" and "plan" → the passes of this kind that it may list.
+        fixed: Names of passes that run in any case, at their own places.
+        needed: "rewrite" and "plan" → names of passes that it has to list.
+
+    Raises:
+        ConfigError: It does not; the message names the file and the pass.
+    """
+    pipeline = config.pipeline
+    for kind, known in passes.items():
+        listed = None if pipeline is None else pipeline.steps(kind)
+        if pipeline is None or listed is None:
+            continue
+        steps = [step for step in listed if step.name not in config.skip]
+        by_name = {p.name: p for p in known}
+        for step in steps:
+            where = f"{pipeline.source}: [[{kind}]] {step.name}"
+            if step.name not in by_name:
+                raise ConfigError(f"{where}: {_misplaced(step.name, passes, fixed)}")
+            _check_options(where, by_name[step.name], step)
+        names = [step.name for step in steps]
+        for name in sorted(set(needed[kind]) - set(names)):
+            raise ConfigError(
+                f"{pipeline.source}: [[{kind}]] lacks {name}; nothing works without it, add it"
+            )
+        _check_order(f"{pipeline.source}: [[{kind}]]", [by_name[name] for name in names])
+
+
+def _misplaced(
+    name: str, passes: Mapping[str, Sequence[Selectable]], fixed: Collection[str]
+) -> str:
+    for kind, known in passes.items():
+        if name in [p.name for p in known]:
+            return f"it is a {kind} pass; list it under [[{kind}]]"
+    if name in fixed:
+        return "it runs in any case, at its own place; leave it out"
+    names = [p.name for known in passes.values() for p in known]
+    return f"there is no such pass; {_hint(name, names)}"
+
+
+def _check_options(where: str, found: Selectable, step: Step) -> None:
+    for key, value in step.options:
+        if key not in found.options:
+            known = list(found.options)
+            close = difflib.get_close_matches(key, known, n=1)
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            hint = f"did you mean {close[0]}?" if close else there
+            raise ConfigError(f"{where}: option '{key}' is unknown; {hint}")
+        option = found.options[key]
+        if option.read(value) is None:
+            raise ConfigError(f"{where}: {key} = {value!r} is not allowed; give {option.wanted}")
+
+
+def _check_order(where: str, passes: Sequence[Selectable]) -> None:
+    for number, one in enumerate(passes):
+        for later in passes[number + 1 :]:
+            if later.name in one.after:
+                raise ConfigError(
+                    f"{where} {one.name} builds on {later.name}; list it after {later.name}"
+                )
+
+
+def _values(found: Selectable, step: Step) -> dict[str, object]:
+    return {key: found.options[key].read(value) for key, value in step.options}
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else "see 'onnxq passes'"

@@ -22,13 +22,14 @@ from onnxq.passes.rewrite.normalize import (
 from onnxq.report.assemble import label
 from onnxq.runtime.session import make_session
 from onnxq.runtime.shapes import observed_shapes
-from onnxq.selection import selected
+from onnxq.selection import arranged, asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from onnxq.config import Config
     from onnxq.graph.io import ModelSource
+    from onnxq.passbase import RewritePass
     from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
 
@@ -112,7 +113,12 @@ def runs_widened(model: ir.Model) -> bool:
 
 
 def rewritten(
-    original: ir.Model, manager: PassManager, config: Config, *, integer: bool = True
+    original: ir.Model,
+    manager: PassManager,
+    config: Config,
+    *,
+    integer: bool = True,
+    foreign: Sequence[RewritePass] = (),
 ) -> ir.Model:
     """Returns the model in the form that quantization knows; its function stays.
 
@@ -123,6 +129,7 @@ def rewritten(
         manager: Runs the rewrites.
         config: The options.
         integer: Whether convolutions are to run on integers.
+        foreign: Rewrites of other packages, which come last unless the options say otherwise.
 
     Raises:
         ModelError: It cannot be brought into that form.
@@ -131,9 +138,9 @@ def rewritten(
     model = unchecked.rewrite(original.clone(), precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
-    equalize = config.weight_granularity == "tensor" or EqualizeLayersPass.name in config.passes
-    rewrites = selected(float_rewrites(integer=integer, equalize=equalize), config)
-    model = manager.rewrite(model, rewrites, to_fixpoint=True)
+    equalize = config.weight_granularity == "tensor" or asked_for(config, EqualizeLayersPass.name)
+    rewrites = [*float_rewrites(integer=integer, equalize=equalize), *foreign]
+    model = manager.rewrite(model, arranged("rewrite", rewrites, config), to_fixpoint=True)
     check_float(model)
     return model
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import onnxq
+import onnxq.registry
 from onnxq import cli
 from onnxq.config import Config, Requirement
 from onnxq.data import PRESETS
 from onnxq.errors import ModelError, RequirementError
+from onnxq.registry import PassRow
 from tests.report.samples import sample_result
 
 if TYPE_CHECKING:
@@ -43,9 +45,6 @@ class Pipeline(ModuleType):
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
-
-    def known_passes(self) -> list[tuple[str, str, str]]:
-        return [("fold-batchnorm", "rewrite", "Folds it."), ("fit-ranges", "plan", "Fits them.")]
 
 
 @pytest.fixture
@@ -123,6 +122,17 @@ def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
                 check=True,
             ),
         )
+    ]
+
+
+def test_a_pipeline_file_reaches_the_configuration(pipeline: Pipeline, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[[rewrite]]\nname = "fold-pad"\n')
+
+    assert cli.main(["optimize", "net.onnx", "--quiet", "--pipeline", str(file)]) == 0
+
+    assert pipeline.calls == [
+        ("net.onnx", None, Config.of({"pipeline": {"rewrite": [{"name": "fold-pad"}]}}))
     ]
 
 
@@ -282,16 +292,21 @@ def test_a_wrong_word_is_one_line_and_exit_code_two(
     assert pipeline.calls == []
 
 
-def test_passes_are_listed_in_order(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
-    del pipeline
+def test_passes_are_listed_with_options_and_origin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        PassRow("fold-batchnorm", "rewrite", "Folds it."),
+        PassRow("fit-ranges", "plan", "Fits them.", "wide 1.2", {"percent": "a number"}),
+    ]
+    monkeypatch.setattr(onnxq.registry, "known_passes", lambda: rows)
     assert cli.main(["passes"]) == 0
 
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["fold-batchnorm", "rewrite"],
-        ["fit-ranges", "plan"],
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["fold-batchnorm", "rewrite", "Folds", "it."],
+        ["fit-ranges", "plan", "Fits", "them.", "(from", "wide", "1.2)"],
+        ["percent:", "a", "number"],
     ]
-    assert lines[0].rstrip().endswith("Folds it.")
 
 
 def test_version_is_the_packages() -> None:

@@ -14,8 +14,8 @@ import pytest
 import onnxq
 from onnxq.errors import OutputError, PlanError
 from onnxq.graph.io import fingerprint, to_bytes
-from onnxq.pipeline import known_passes
 from onnxq.plan.plan_file import save_plan
+from onnxq.registry import known_passes
 from tests.e2e.networks import classifier, float_heavy, images, integer_heavy
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import run
@@ -104,7 +104,7 @@ def test_the_result_says_how_it_was_made() -> None:
     assert result().seed == 0
     assert result().options["threads"] == 1
     assert result().versions["onnxq"] == onnxq.__version__
-    assert {row.name for row in result().trace} <= {name for name, _, _ in known_passes()}
+    assert {row.name for row in result().trace} <= {row.name for row in known_passes()}
     kinds = [row.kind for row in result().trace]
     assert kinds == sorted(kinds, key=["rewrite", "plan", "lowering"].index)
     assert kinds[-1] == "lowering"
@@ -121,9 +121,9 @@ def test_inputs_and_outputs_stay_as_they_were() -> None:
 
 def test_every_pass_is_known_once_and_summed_up() -> None:
     rows = known_passes()
-    assert len({(name, kind) for name, kind, _ in rows}) == len(rows)
-    assert {kind for _, kind, _ in rows} == {"rewrite", "plan", "lowering"}
-    assert all(summary for _, _, summary in rows)
+    assert len({(row.name, row.kind) for row in rows}) == len(rows)
+    assert {row.kind for row in rows} == {"rewrite", "plan", "lowering"}
+    assert all(row.summary for row in rows)
 
 
 # ---- sources -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result
 from onnxq.report.versions import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx_ir as ir
 
     from onnxq.config import Config
@@ -47,6 +49,7 @@ class Run:
         config: The options.
         trace: What the passes did.
         warnings: What the user should know of the model.
+        packages: Other packages whose passes it used → their versions.
     """
 
     source: ModelSource
@@ -55,6 +58,7 @@ class Run:
     config: Config
     trace: Trace
     warnings: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 def label(source: ModelSource) -> str:
@@ -97,7 +101,7 @@ def assemble(
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
         warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, proof)),
         options=run.config.to_dict(),
-        versions=versions(),
+        versions={**versions(), **run.packages},
         seed=run.config.seed,
     )
 

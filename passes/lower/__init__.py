@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onnxq.passbase import LoweringPass
     from onnxq.plan.quant_plan import QuantPlan
 
-__all__ = ["lowering_of", "lowerings"]
+__all__ = ["lowered", "lowering_of", "lowerings"]
 
 
 def lowerings(plan: QuantPlan) -> tuple[LoweringPass, LoweringPass]:
@@ -27,3 +27,8 @@ def lowering_of(plan: QuantPlan, model: ir.Model) -> LoweringPass:
     activations = {str(out.name) for node in model.graph for out in node.outputs}
     activations |= {str(value.name) for value in model.graph.inputs}
     return integers if plan.uses or activations & set(plan.values) else weights
+
+
+def lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
+    """Returns the quantized model of ``plan``, for passes that measure it."""
+    return lowering_of(plan, model)(model).model

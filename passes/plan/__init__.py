@@ -14,10 +14,11 @@ from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
-from onnxq.selection import selected
+from onnxq.revising import guarded
+from onnxq.selection import arranged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -47,13 +48,16 @@ def deciding_passes(
 
 
 def fitting_passes(
-    config: Config, lower: Callable[[ir.Model, QuantPlan], ir.Model]
+    config: Config,
+    lower: Callable[[ir.Model, QuantPlan], ir.Model],
+    foreign: Sequence[PlanPass] = (),
 ) -> list[PlanPass]:
     """Returns the passes that choose params and corrections, in their order.
 
     Args:
         config: The options.
         lower: Makes the quantized model of a plan, for passes that measure it.
+        foreign: Passes of other packages, which come last unless the options say otherwise.
     """
 
     def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
@@ -65,8 +69,13 @@ def fitting_passes(
     def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         plan = decide(context, forced)
         for revision in itertools.takewhile(lambda p: p.name != KeepSignal.name, passes):
-            plan = revision.revise(context, plan)
+            if revision.name in others:
+                plan = guarded(revision, context, plan).plan
+            else:
+                plan = revision.revise(context, plan)
         return plan
+
+    others = {p.name for p in foreign}
 
     method = config.calibration_method
     name = "lp" if method.name == "mse" else method.name
@@ -77,7 +86,7 @@ def fitting_passes(
         FitWeights(),
         KeepSignal(lower, replan),
         CorrectBias(lower),
+        *foreign,
     ]
-    chosen = {p.name for p in selected(passes, config)} | NEEDED
-    passes = [p for p in passes if p.name in chosen]
+    passes = arranged("plan", passes, config, needed=NEEDED)
     return passes

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxq.graph.roles import is_constant
+from onnxq.pass_options import whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import Writing, writing_of
 from onnxq.plan.note import Note, NoteKind
@@ -51,6 +53,10 @@ class CorrectBias(PlanPass):
     """
 
     name = "correct-bias"
+    options = MappingProxyType(
+        {"samples": whole("a whole number, 1 or more", lambda count: count >= 1)}
+    )
+    after = frozenset({"fit-activations", "fit-weights"})
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     samples: int | None = None

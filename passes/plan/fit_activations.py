@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ from onnxq.numerics.affine import affine_params
 from onnxq.numerics.channel_ranges import roomy_ranges
 from onnxq.numerics.channel_scales import Reader, channel_scales
 from onnxq.numerics.range_search import FittedRange, RangeProblem, lp, minmax, percentile
+from onnxq.pass_options import choice, number
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.spec import PerAxis, QParams
@@ -100,6 +102,14 @@ class FitActivations(PlanPass):
     """
 
     name = "fit-activations"
+    options = MappingProxyType(
+        {
+            "method": choice("lp", "minmax", "percentile"),
+            "percent": number("a number above 50, up to 100", lambda share: 50 < share <= 100),
+            "p": number("a number from 1 to 10", lambda exponent: 1 <= exponent <= 10),
+        }
+    )
+    after = frozenset({"leave-unseen", "share-params"})
 
     method: str = "lp"
     percent: float = 99.99

@@ -3,6 +3,9 @@
 A convolution that reads a value with a scale per channel has those scales folded into its weight
 first (``onnxq.plan.channels``); its codes are then part of the plan.
 
+Columns that are taken out of a weight (``onnxq.plan.clusters``) get scales of their own; they have
+no bias.
+
 Two conditions raise a scale:
 
 1. Pair sums that would saturate on machines without VNNI (``onnxq.numerics.pairs``). Depthwise
@@ -24,6 +27,7 @@ from onnxq.numerics.affine import quantize, symmetric_scale
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import common_params, read_factors
+from onnxq.plan.clusters import columns_of
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, QParams
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.plan.clusters import ClusterSplit
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
 __all__ = ["FitWeights"]
@@ -57,10 +62,12 @@ class FitWeights(PlanPass):
     """Gives every planned weight its params, and codes where pairs had to be limited."""
 
     name = "fit-weights"
+    after = frozenset({"fit-activations"})
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the params of all planned weights."""
         values: dict[str, ValuePlan] = {}
+        clusters = dict(plan.clusters)
         notes: list[Note] = []
         for node in context.model.graph:
             rule = context.target.ops.get(node.op_type)
@@ -74,18 +81,39 @@ class FitWeights(PlanPass):
             x = plan.of(str(source.name), Use(str(node.name), 0))
             if wish is None or x is None or x.params is None:
                 continue
-            fitted, why = _fit(node, values.get(name, wish), x, context)
+            array = np.asarray(weight.const_value.numpy(), np.float32)  # type: ignore[union-attr]
+            fitted, why = _fit(node, array, values.get(name, wish), x, context)
             values[name] = fitted
+            if (split := clusters.get(str(source.name))) is not None:
+                clusters[str(source.name)] = _with_columns(node, array, split, context)
             if why:
                 notes.append(Note(NoteKind.INFO, self.name, str(node.name), why))
-        return plan.with_values(values).with_notes(notes)
+        return replace(plan.with_values(values), clusters=clusters).with_notes(notes)
 
 
-def _fit(
-    node: ir.Node, wish: ValuePlan, x: ValuePlan, context: PlanContext
+def _with_columns(
+    node: ir.Node, weight: npt.NDArray[np.float32], split: ClusterSplit, context: PlanContext
+) -> ClusterSplit:
+    """Returns ``split`` with the params of the columns of this node's weight."""
+    parts = []
+    for part in split.parts:
+        columns = columns_of(node, weight, part.channels)
+        wish = part.weights[str(node.name)]
+        fitted, _ = _fit(node, columns, wish, part.value, context, biased=False)
+        parts.append(replace(part, weights={**part.weights, str(node.name): fitted}))
+    return replace(split, parts=tuple(parts))
+
+
+def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
+    node: ir.Node,
+    weight: npt.NDArray[np.float32],
+    wish: ValuePlan,
+    x: ValuePlan,
+    context: PlanContext,
+    *,
+    biased: bool = True,
 ) -> tuple[ValuePlan, str]:
     assert x.params is not None
-    weight = np.asarray(node.inputs[1].const_value.numpy(), np.float32)  # type: ignore[union-attr]
     x_scale, folded = x.params.scale, read_factors(node, x)
     if folded is not None:
         weight, x_scale = weight * folded, common_params(x.params).scale
@@ -98,7 +126,7 @@ def _fit(
     if wish.params is not None:
         scale = np.maximum(scale, wish.params.scale)
     reasons = []
-    bias = _bias(node)
+    bias = _bias(node) if biased else None
     if bias is not None:
         needed = np.abs(bias) / (_BIAS_LIMIT * np.asarray(x_scale, np.float64))
         least = np.asarray(needed if per_axis else needed.max(initial=0.0), np.float32)

@@ -18,10 +18,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.pass_options import number, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.spec import PerTensor
@@ -55,6 +57,13 @@ class KeepSignal(PlanPass):
     """
 
     name = "keep-signal"
+    options = MappingProxyType(
+        {
+            "enough": number("dB, 0 or more", lambda sqnr: sqnr >= 0),
+            "samples": whole("a whole number, 1 or more", lambda count: count >= 1),
+        }
+    )
+    after = frozenset({"fit-activations", "fit-weights"})
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     replan: Callable[[PlanContext, Mapping[str, str]], QuantPlan]

@@ -38,6 +38,7 @@ class ShareParams(PlanPass):
     """Joins the params of Concats on integers into groups."""
 
     name = "share-params"
+    after = frozenset({"leave-unseen"})
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the groups of Concats united, in graph order."""

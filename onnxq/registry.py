@@ -1,0 +1,109 @@
+"""All passes there are: their names, for ``onnxq passes`` and to check what the user asks for."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from onnxq.config import Config
+from onnxq.errors import ConfigError
+from onnxq.foreign import Offer, load_foreign, offers
+from onnxq.passbase import PlanPass, RewritePass
+from onnxq.passes.lower import lowered, lowerings
+from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes
+from onnxq.passes.rewrite import float_rewrites
+from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
+from onnxq.plan.quant_plan import QuantPlan
+from onnxq.selection import check_names, check_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onnxq.foreign import ForeignPasses
+    from onnxq.passbase import LoweringPass
+
+__all__ = ["PassRow", "chosen_foreign", "known_passes"]
+
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class PassRow(NamedTuple):
+    """One pass, for people.
+
+    Attributes:
+        name: What the options call it.
+        kind: "rewrite", "plan", "lowering"; "unusable" if it cannot be loaded.
+        summary: What it does, or why it is unusable.
+        origin: The package that it comes from, with its version; empty = onnxq.
+        options: What a pipeline file may set → what is allowed.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    origin: str = ""
+    options: Mapping[str, str] = _NO_OPTIONS
+
+
+def known_passes() -> list[PassRow]:
+    """Returns every pass, in the order in which they run, those of other packages last.
+
+    Raises:
+        ConfigError: Two passes have one name.
+    """
+    rows = {(row.name, row.kind): row for row in map(_row, _own())}
+    own = frozenset(name for name, _ in rows)
+    return [*rows.values(), *map(_offered, offers(own))]
+
+
+def chosen_foreign(config: Config) -> ForeignPasses:
+    """Returns the passes of other packages that ``config`` lets run, after checking its names.
+
+    Raises:
+        ConfigError: ``--passes``, ``--skip`` or ``--pipeline`` names what there is not, or leaves
+            out what is needed; a pass of another package cannot be loaded.
+    """
+    own = list(dict.fromkeys(p.name for p in _own()))
+    rewrites, fitting = float_rewrites(), fitting_passes(Config(), lowered)
+    others = [offer.name for offer in offers(own)]
+    optional = [p.name for p in rewrites] + [p.name for p in fitting if p.name not in NEEDED]
+    check_names(config, [*own, *others], [*optional, *others])
+    foreign = load_foreign(config, own)
+    check_pipeline(
+        config,
+        {"rewrite": [*rewrites, *foreign.rewrites], "plan": [*fitting, *foreign.plans]},
+        fixed=own,
+        needed={"rewrite": (), "plan": NEEDED},
+    )
+    return foreign
+
+
+def _own() -> list[RewritePass | PlanPass | LoweringPass]:
+    config = Config()
+    return [
+        *repair_passes(),
+        *precision_passes(),
+        *normalize_passes(),
+        *float_rewrites(),
+        *deciding_passes(config, with_data=False),
+        *deciding_passes(config, with_data=True),
+        *fitting_passes(config, lowered),
+        *lowerings(QuantPlan()),
+    ]
+
+
+def _row(found: RewritePass | PlanPass | LoweringPass, origin: str = "") -> PassRow:
+    summary = next(iter((type(found).__doc__ or "").strip().splitlines()), "")
+    if not isinstance(found, RewritePass | PlanPass):
+        return PassRow(found.name, "lowering", summary)
+    kind = "rewrite" if isinstance(found, RewritePass) else "plan"
+    options = {name: option.wanted for name, option in found.options.items()}
+    return PassRow(found.name, kind, summary, origin, options)
+
+
+def _offered(offer: Offer) -> PassRow:
+    origin = f"{offer.package} {offer.version}".strip()
+    try:
+        return _row(offer.load(), origin)
+    except ConfigError as error:
+        return PassRow(offer.name, "unusable", str(error), origin)
