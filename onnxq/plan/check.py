@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxq.errors import PlanError
 from onnxq.graph.query import heavy, shape_of
 from onnxq.graph.roles import is_constant, weight_channel_axis
+from onnxq.plan.check_clusters import cluster_violations
 from onnxq.plan.check_nodes import node_violations
 from onnxq.plan.spec import PerAxis, PerBlock
 from onnxq.plan.weight_codes import code_limits
@@ -47,7 +48,9 @@ def violations(
     3. Types are the target's or narrower; zero points and codes lie in their range.
     4. Members of a group share params.
     5. A bias shift has one finite number per output channel of a heavy node.
-    6. What the nodes ask for: :func:`onnxq.plan.check_nodes.node_violations`, asked only if all
+    6. What clusters ask for: :func:`onnxq.plan.check_clusters.cluster_violations`, asked only if
+       all before is right.
+    7. What the nodes ask for: :func:`onnxq.plan.check_nodes.node_violations`, asked only if all
        else is right.
 
     Args:
@@ -63,6 +66,7 @@ def violations(
         *_groups(plan),
         *_shifts(plan, names),
     ]
+    found = found or list(cluster_violations(plan, names.values, target))
     return found or list(node_violations(plan, model, target))
 
 

@@ -9,6 +9,8 @@ A plan file is JSON with one line per entry::
       "w": {"dtype": "int8", "symmetric": true, "granularity": {"axis": 0}, "scale": [0.1, …], …}
      },
      "uses": {"node:0": {…}},
+     "clusters": {"x": {"parts": [{"channels": [3, 7], "value": {…}, "weights": {"node": {…}}}],
+                        "sums": {"node": {…}}}},
      "groups": [["a", "b"]],
      "bias_shift": {"node": [0.5, …]},
      "float_nodes": {"node": "reason"},
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from onnxq.atomic import pending_file
 from onnxq.errors import PlanError
+from onnxq.plan.clusters_json import read_split, split_object
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.plan_entry import Entry
 from onnxq.plan.plan_json import float32_list, read_value, value_object
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["load_plan", "plan_text", "save_plan"]
 
 _FORMAT = 1
-_SECTIONS = ("uses", "groups", "bias_shift", "float_nodes", "kept_float", "notes")
+_SECTIONS = ("uses", "clusters", "groups", "bias_shift", "float_nodes", "kept_float", "notes")
 
 
 def save_plan(plan: QuantPlan, path: str | os.PathLike[str]) -> None:
@@ -79,6 +82,9 @@ def load_plan(path: str | os.PathLike[str]) -> QuantPlan:
     return QuantPlan(
         values={name: read_value(entry) for name, entry in parts["values"].items()},
         uses=_read_uses(parts["uses"]) if "uses" in parts else {},
+        clusters={name: read_split(entry) for name, entry in parts["clusters"].items()}
+        if "clusters" in parts
+        else {},
         groups=_read_groups(parts["groups"]) if "groups" in parts else (),
         bias_shift=_read_shifts(parts["bias_shift"]) if "bias_shift" in parts else {},
         float_nodes={name: entry.text() for name, entry in parts["float_nodes"].items()}
@@ -98,6 +104,7 @@ def _document(plan: QuantPlan) -> dict[str, Any]:
         "format": _FORMAT,
         "values": {name: value_object(value) for name, value in plan.values.items()},
         "uses": {f"{u.node}:{u.position}": value_object(v) for u, v in plan.uses.items()},
+        "clusters": {name: split_object(split) for name, split in plan.clusters.items()},
         "groups": [sorted(group) for group in plan.groups],
         "bias_shift": {name: float32_list(shift) for name, shift in plan.bias_shift.items()},
         "float_nodes": dict(plan.float_nodes),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from onnxq.plan.clusters import ClusterSplit
     from onnxq.plan.note import Note
     from onnxq.plan.spec import QParams, QuantSpec
 
@@ -62,6 +63,8 @@ class QuantPlan:
         values: Value name → its plan; absent = float.
         uses: Use → a plan for that edge alone. The value itself stays what ``values`` says for
             all other uses.
+        clusters: Value name → channels of it that are quantized apart; the value's own entry holds
+            for the others.
         groups: Sets of value names that share one scale and zero point.
         bias_shift: Name of a node with a bias → float32 [channels] added to the bias before it is
             quantized.
@@ -73,6 +76,7 @@ class QuantPlan:
 
     values: Mapping[str, ValuePlan] = field(default_factory=dict)
     uses: Mapping[Use, ValuePlan] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterSplit] = field(default_factory=dict)
     groups: tuple[frozenset[str], ...] = ()
     bias_shift: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     float_nodes: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +84,7 @@ class QuantPlan:
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("values", "uses", "bias_shift", "float_nodes"):
+        for name in ("values", "uses", "clusters", "bias_shift", "float_nodes"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def of(self, value: str, use: Use | None = None) -> ValuePlan | None:
@@ -96,7 +100,11 @@ class QuantPlan:
     def without(self, names: Iterable[str]) -> Self:
         """Returns a plan in which the values ``names`` are float."""
         gone = set(names)
-        return replace(self, values={k: v for k, v in self.values.items() if k not in gone})
+        return replace(
+            self,
+            values={k: v for k, v in self.values.items() if k not in gone},
+            clusters={k: v for k, v in self.clusters.items() if k not in gone},
+        )
 
     def with_notes(self, notes: Iterable[Note]) -> Self:
         """Returns a plan with ``notes`` appended."""

@@ -21,6 +21,8 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
 
    Float readers get a DequantizeLinear with s_c and z_c, convolutions one with s and z: the plan
    of their weight is made for that.
+8. Where channels are taken out of a value (``onnxq.plan.clusters``), each reader becomes a sum of
+   the rest, whose weight has codes 0 there, and of what is picked out of the float value.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
 from onnxq.plan.bias_codes import bias_codes
 from onnxq.plan.channels import common_params, writing_of
+from onnxq.plan.cut_sums import affine_of, cut_sums, rest_of, split_readers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
 from onnxq.plan.weight_codes import weight_codes
@@ -52,13 +55,6 @@ _BIAS_POSITION = 2
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 _HEAVY = (*_BIASED, "MatMul")
 _SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
-
-
-def _affine(plan: ValuePlan) -> Affine:
-    """Returns what a Q/DQ pair holds; zero points are spelled out: without a weight's no QGemm."""
-    params, storage = plan.params, plan.spec.dtype.storage
-    assert params is not None, "the check stage refuses plans without params"
-    return Affine(params.scale, params.zero_point.astype(storage), plan.spec.axis)
 
 
 def _integer_bias(
@@ -104,6 +100,7 @@ class LowerToQdq(LoweringPass):
             and not any(id(out) in planned_outputs for out in node.outputs)
         }
         self._pools_codes = {str(node.name) for node in nodes if self._planned(node, 0) is not None}
+        split = split_readers(nodes, self.plan, self._integer, self._absorb_channels)
         for node in nodes:
             # in this order: each step looks inputs up by the names that the plan knows
             self._lower_bias(editor, node)
@@ -116,6 +113,7 @@ class LowerToQdq(LoweringPass):
             integer = str(node.name) not in self.plan.float_nodes
             if node.op_type == "HardSwish" and integer and id(node.outputs[0]) in planned_outputs:
                 hard_swish_on_codes(editor, node)
+        cut_sums(editor, split)
         editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)
 
@@ -137,10 +135,11 @@ class LowerToQdq(LoweringPass):
             plan = self._absorb_channels(node, weight, plan)
             key = (str(value.name), id(plan))
             if key not in self._weights:
-                codes = editor.constant(f"{value.name}_codes", weight_codes(weight, plan))
+                stored = rest_of(node, position, weight_codes(weight, plan), self.plan)
+                codes = editor.constant(f"{value.name}_codes", stored)
                 first = editor.graph[0]
                 self._weights[key] = editor.dequantize(
-                    codes, _affine(plan), stem=str(value.name), before=first
+                    codes, affine_of(plan), stem=str(value.name), before=first
                 )
             node.replace_input_with(position, self._weights[key])
 
@@ -238,7 +237,7 @@ class LowerToQdq(LoweringPass):
         """Adds QuantizeLinear, with rule 6's Clip for narrow types."""
         producer = value.producer()
         after = producer if before is None else None
-        codes = editor.quantize(value, _affine(plan), after=after, before=before)
+        codes = editor.quantize(value, affine_of(plan), after=after, before=before)
         dtype = plan.spec.dtype
         if dtype.bits == dtype.storage.itemsize * 8:
             return codes
@@ -265,7 +264,7 @@ class LowerToQdq(LoweringPass):
             if id(plan) not in made:
                 codes = self._codes(editor, value, plan, before=user)
                 made[id(plan)] = editor.dequantize(
-                    codes, _affine(plan), stem=str(value.name), after=codes.producer()
+                    codes, affine_of(plan), stem=str(value.name), after=codes.producer()
                 )
             user.replace_input_with(position, made[id(plan)])
 
@@ -291,7 +290,7 @@ class LowerToQdq(LoweringPass):
         codes = self._codes(editor, source, written, before=None)
         inside = plan.spec.axis is not None and any(self._reads_codes(user) for user, _ in uses)
         read = written if inside else plan
-        reals = editor.dequantize(codes, _affine(read), stem=name, after=codes.producer())
+        reals = editor.dequantize(codes, affine_of(read), stem=name, after=codes.producer())
         for user, position in uses:
             as_it_is = real and str(user.name) in self._writes_reals
             if not as_it_is and Use(str(user.name), position) not in self.plan.uses:

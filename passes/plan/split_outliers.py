@@ -1,0 +1,281 @@
+"""Takes the outlier channels out of values that one scale does not serve (``onnxq.plan.clusters``).
+
+A value that convolutions write and read has scales per channel for nothing
+(``onnxq.plan.channels``): it is no site. A multiplication per channel in front of QuantizeLinear
+would serve where the weight's columns are small as the channels are large, but elsewhere it hands
+the unevenness on to the weight; clusters serve in both cases.
+
+Partial sums of a MatMul or Gemm stay float. A convolution runs on integers only if it writes codes:
+its partial sums get one common scale, which covers what was measured of each. It writes no scales
+per channel then: partial sums reach far below a Relu, in some channels very far in terms of these.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from onnxq.numerics.affine import affine_params
+from onnxq.numerics.channel_clusters import cluster_channels
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.cluster_cost import lost_kernel, part_time, reader_times
+from onnxq.plan.cluster_noise import layer_noise
+from onnxq.plan.cluster_sites import float_chain, readers_fault, value_fault, written_value
+from onnxq.plan.clusters import Cluster, ClusterSplit, input_axis
+from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+from onnxq.plan.spec import PerTensor, QParams, QuantSpec
+from onnxq.runtime.partial_sums import partial_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+    from onnxq.numerics.moments import Moments
+    from onnxq.numerics.statistics import Stats
+
+__all__ = ["SplitOutliers"]
+
+_REASON = "writes a value of which outlier channels are quantized apart"
+
+
+class _Site(NamedTuple):
+    """A value with its channels in clusters: labels [C], and the one that stays is ``rest``."""
+
+    value: ir.Value
+    readers: list[ir.Node]
+    labels: npt.NDArray[np.int64]
+    rest: int
+    params: list[QParams]
+    text: str
+
+    def parts(self) -> list[tuple[npt.NDArray[np.int64], QParams]]:
+        """The channels and params of each cluster beside the rest."""
+        return [
+            (np.flatnonzero(self.labels == number), params)
+            for number, params in enumerate(self.params)
+            if number != self.rest
+        ]
+
+
+@dataclass(frozen=True)
+class SplitOutliers(PlanPass):
+    """Quantizes outlier channels apart, where nothing cheaper serves them.
+
+    A value is split if
+
+    1. it has one scale of its own, of 8 bits, statistics per channel, and is no graph output;
+    2. it is a graph input or written by a float node, or can be: by operators without weights that
+       give up their integer kernels, and whose inputs nothing else reads; integer kernels could not
+       write two scales;
+    3. all its readers run on integers and add up over its channels alone: Conv of one group, Gemm
+       or MatMul, with a weight of their own;
+    4. with the best clusters, the SQNR expected behind the readers rises by :attr:`least_gain`, and
+       without them it is below :attr:`enough`;
+    5. by the target's times this costs less than its readers in float would.
+
+    Attributes:
+        clusters: Greatest number of clusters.
+        enough: Expected SQNR in dB with which there is nothing to do.
+        least_gain: In dB.
+        samples: How many calibration samples partial sums are measured on.
+    """
+
+    name = "split-outliers"
+
+    clusters: int = 2
+    enough: float = 30.0
+    least_gain: float = 6.0
+    samples: int = 16
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan`` with clusters, and the ranges of what stays of the values."""
+        graph = context.model.graph
+        sites = []
+        for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]:
+            site = self._try_split(value, context, plan)
+            if site is None:
+                continue
+            fired = not isinstance(site, str)
+            kind = NoteKind.FIRED if fired else NoteKind.REFUSED
+            text = site if isinstance(site, str) else site.text
+            plan = plan.with_notes([Note(kind, self.name, str(value.name), text)])
+            if not isinstance(site, str):
+                plan = _with_float_chain(site, context, plan)
+                sites.append(site)
+        if not sites:
+            return plan
+        sums = self._sums(context, sites)
+        clusters = {str(site.value.name): _clusters(site, plan, sums) for site in sites}
+        rests = {
+            name: replace(plan.values[name], params=site.params[site.rest])
+            for site in sites
+            if (name := str(site.value.name))
+        }
+        changed = {**_single_scales(sites, context, plan), **rests}
+        return replace(plan.with_values(changed), clusters={**plan.clusters, **clusters})
+
+    def _try_split(
+        self, value: ir.Value, context: PlanContext, plan: QuantPlan
+    ) -> _Site | str | None:
+        """Returns the split, the reason why outliers stay, or None where there are none."""
+        stats, name = context.stats, str(value.name)
+        assert stats is not None, "the pipeline looks for outliers only where there is data"
+        planned = plan.values.get(name)
+        channels = stats[name].channels if name in stats else None
+        readers = [node for node in value.consumers() if input_axis(node) is not None]
+        if planned is None or planned.params is None or channels is None or not readers:
+            return None
+        last = len(context.shapes.get(name, ())) - 1
+        axes = {1 if node.op_type == "Conv" else last for node in readers}
+        one_scale = isinstance(planned.spec.granularity, PerTensor)
+        if axes != {stats[name].channel_axis} or not one_scale or name in plan.clusters:
+            return None
+        site = self._best(value, readers, channels, stats, plan)
+        if site is None:
+            return None
+        fault = value_fault(value, context.target, plan) or readers_fault(value, readers, plan)
+        fault = fault or _too_dear(site, context, plan)
+        return f"outlier channels stay: {fault}" if fault else site
+
+    def _best(
+        self,
+        value: ir.Value,
+        readers: list[ir.Node],
+        channels: Moments,
+        stats: Stats,
+        plan: QuantPlan,
+    ) -> _Site | None:
+        """Rule 4."""
+        planned = plan.values[str(value.name)]
+        layers = [layer_noise(n, _weight_qmax(n, plan), _step(n, stats, plan)) for n in readers]
+        low, high = np.minimum(channels.minimum, 0.0), np.maximum(channels.maximum, 0.0)
+        power = channels.second_moment
+        signals = [max(layer.signal(power), 1e-300) for layer in layers]
+        energy = np.sum(
+            [layer.energy / signal for layer, signal in zip(layers, signals, strict=True)], axis=0
+        )
+        labels = cluster_channels(high - low, energy, self.clusters)
+        number = int(labels.max()) + 1
+        limits = planned.spec.dtype.qmin, planned.spec.dtype.qmax
+        params = [_covering(low[labels == n], high[labels == n], limits) for n in range(number)]
+        whole = float(_covering(low, high, limits).scale)
+        steps = np.array([float(one.scale) for one in params])
+        before = after = 0.0
+        for node, layer, signal in zip(readers, layers, signals, strict=True):
+            rounded = 2 * number - 2 if node.op_type == "Conv" else 0
+            before += layer.noise(np.zeros_like(labels), np.array([whole]), power) / signal
+            after += layer.noise(labels, steps, power, rounded) / signal
+        first, second = (
+            -10 * math.log10(max(ratio / len(layers), 1e-30)) for ratio in (before, after)
+        )
+        if number == 1 or first >= self.enough or second < first + self.least_gain:
+            return None
+        rest = int(np.bincount(labels).argmax())
+        taken = int((labels != rest).sum())
+        text = f"{taken} of {labels.size} channels apart: {first:.1f} → {second:.1f} dB expected"
+        return _Site(value, readers, labels, rest, params, text)
+
+    def _sums(self, context: PlanContext, sites: list[_Site]) -> dict[str, ValuePlan]:
+        """Returns how the partial sums of the convolutions are quantized, by node."""
+        parts = {
+            str(node.name): [channels for channels, _ in site.parts()]
+            for site in sites
+            for node in site.readers
+            if node.op_type == "Conv"
+        }
+        if not parts:
+            return {}
+        feeds = context.samples(self.samples)
+        ranges = partial_ranges(context.model, parts, feeds, threads=context.threads)
+        spec = QuantSpec(context.target.activation, symmetric=False)
+        limits = spec.dtype.qmin, spec.dtype.qmax
+        found = {}
+        for name, sums in ranges.items():
+            low = np.concatenate([one.low for one in sums])
+            high = np.concatenate([one.high for one in sums])
+            found[name] = ValuePlan(spec, _covering(low, high, limits))
+        return found
+
+
+def _covering(
+    low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], limits: tuple[int, int]
+) -> QParams:
+    return QParams(*affine_params(low.min(), high.max(), limits), method="minmax")
+
+
+def _with_float_chain(site: _Site, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+    """Rule 2: what writes the value gives up its integer kernels."""
+    chain = float_chain(site.value, context.target, plan)
+    assert not isinstance(chain, str), "this was asked before"
+    reasons = {str(node.name): _REASON for node in chain.nodes}
+    inner = [str(value.name) for value in chain.inner]
+    return replace(plan.without(inner), float_nodes={**plan.float_nodes, **reasons})
+
+
+def _single_scales(
+    sites: Iterable[_Site], context: PlanContext, plan: QuantPlan
+) -> dict[str, ValuePlan]:
+    """Returns plans with one scale for what convolutions that are cut write per channel."""
+    assert context.stats is not None
+    found = {}
+    for node in (node for site in sites for node in site.readers):
+        name = str(written_value(node, plan).name)
+        planned = plan.values.get(name)
+        if planned is None or isinstance(planned.spec.granularity, PerTensor):
+            continue
+        stats, limits = context.stats[name], (planned.spec.dtype.qmin, planned.spec.dtype.qmax)
+        params = QParams(*affine_params(stats.minimum, stats.maximum, limits), method="minmax")
+        found[name] = ValuePlan(replace(planned.spec, granularity=PerTensor()), params)
+    return found
+
+
+def _clusters(site: _Site, plan: QuantPlan, sums: dict[str, ValuePlan]) -> ClusterSplit:
+    whole = plan.values[str(site.value.name)]
+    weights = {
+        str(node.name): replace(plan.values[str(node.inputs[1].name)], params=None, codes=None)  # type: ignore[union-attr]
+        for node in site.readers
+    }
+    parts = [
+        Cluster(channels, replace(whole, params=params), weights)
+        for channels, params in site.parts()
+    ]
+    own = {str(n.name): sums[str(n.name)] for n in site.readers if str(n.name) in sums}
+    return ClusterSplit(tuple(parts), own)
+
+
+def _weight_qmax(node: ir.Node, plan: QuantPlan) -> int:
+    planned = plan.values.get(str(node.inputs[1].name))  # type: ignore[union-attr]
+    return 127 if planned is None else planned.spec.dtype.qmax
+
+
+def _step(node: ir.Node, stats: Stats, plan: QuantPlan) -> float:
+    """Returns the scale that one range for all channels gives what ``node`` writes; 0 for float."""
+    name = str(written_value(node, plan).name)
+    if name not in plan.values or name not in stats:
+        return 0.0
+    dtype = plan.values[name].spec.dtype
+    span = max(stats[name].maximum, 0.0) - min(stats[name].minimum, 0.0)
+    return span / (dtype.qmax - dtype.qmin)
+
+
+def _too_dear(site: _Site, context: PlanContext, plan: QuantPlan) -> str | None:
+    """Rule 5."""
+    costs, shapes = context.target.costs, context.shapes
+    chain = float_chain(site.value, context.target, plan)
+    assert not isinstance(chain, str), "this was asked before"
+    extra = sum(lost_kernel(node, costs, shapes) for node in chain.nodes)
+    saved = 0.0
+    for node in site.readers:
+        for channels, _ in site.parts():
+            extra += part_time(node, channels.size, site.labels.size, costs, shapes)
+        integer, real = reader_times(node, costs, shapes)
+        saved += real - integer
+    if extra < saved:
+        return None
+    return f"that costs {extra:.0f} µs, its readers in float {saved:.0f} µs"
