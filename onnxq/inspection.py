@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxq.config import Config
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.model_inputs import input_specs
-from onnxq.errors import ModelError, OnnxqError
+from onnxq.errors import ConfigError, ModelError, OnnxqError
 from onnxq.graph.external import mapped_files, size_on_disk
 from onnxq.graph.inventory import all_nodes, all_tensors, quantized_nodes, unknown_domains
 from onnxq.graph.io import load
@@ -32,12 +32,14 @@ from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.plan.note import NoteKind
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
+from onnxq.registry import chosen_foreign
 from onnxq.report.assemble import label
 from onnxq.report.inspect_result import Body, Forecast, Inspection, Quantized, Signature, Storage
 from onnxq.report.result import FloatNode
 from onnxq.report.units import array_text
 from onnxq.report.verify import recognized_task
 from onnxq.runtime.probe import check_shapes, parse_shapes, probe_feed
+from onnxq.runtime.session import run_model
 from onnxq.runtime.shapes import observed_shapes
 from onnxq.stages import make_runnable, plan_context, rewritten, runs_widened
 from onnxq.tasks.base import Overrides
@@ -89,7 +91,7 @@ def inspect(source: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:
     try:
         make_runnable(runnable, found.name)
         return replace(found, forecast=_forecast(runnable, feed if found.fed else None))
-    except ModelError as error:
+    except (ConfigError, ModelError) as error:
         return replace(found, refusal=str(error).removeprefix(f"{found.name}: "))
 
 
@@ -245,14 +247,15 @@ def _quantized(model: ir.Model, shapes: Shapes) -> Quantized:
 
 def _forecast(model: ir.Model, feed: Feed | None) -> Forecast:
     config = Config()
-    manager = PassManager()
-    model = rewritten(model, manager, config)
+    foreign = chosen_foreign(config)
     probes = [] if feed is None else [feed]
+    manager = PassManager(judged=foreign.names, run_model=run_model, probes=probes)
+    model = rewritten(model, manager, config, foreign=foreign.rewrites)
     context = plan_context(
         model, load_target(config.target), probes, lambda count: probes[:count], config.cores
     )
     plan = manager.revise(context, deciding_passes(config, with_data=True), QuantPlan())
-    telling = {rewrite.name for rewrite in float_rewrites()}
+    telling = {rewrite.name for rewrite in (*float_rewrites(), *foreign.rewrites)}
     fired = Counter(
         note.source
         for note in manager.trace.notes

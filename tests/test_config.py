@@ -153,3 +153,39 @@ def test_outputs_that_the_task_does_not_look_at_are_refused(task: str, option: s
 def test_standard_output_is_no_file(name: str) -> None:
     with pytest.raises(ConfigError, match="- is not allowed; give a file name"):
         Config.of({name: "-"})
+
+
+# ---- pipeline ------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_file_is_read_at_construction(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[[plan]]\nname = "fit-activations"\npercent = 99.5\n')
+    config = Config(pipeline=file)  # type: ignore[arg-type]
+    file.unlink()
+
+    assert config.pipeline is not None
+    assert config.pipeline.names == {"fit-activations"}
+
+
+def test_what_the_result_records_of_a_pipeline_gives_it_again() -> None:
+    table = {"rewrite": [], "plan": [{"name": "fit-activations", "percent": 99.5}]}
+    config = Config.of({"pipeline": table})
+    recorded = json.loads(json.dumps(config.to_dict()))["pipeline"]
+
+    assert recorded == table
+    assert Config.of({"pipeline": recorded}) == config
+
+
+def test_passes_and_pipeline_contradict_each_other() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.of({"pipeline": {"rewrite": []}, "passes": "fold-pad"})
+
+    assert str(caught.value) == (
+        "--passes and --pipeline both say which passes run; give one of them"
+    )
+
+
+def test_a_pipeline_is_a_file_or_a_mapping() -> None:
+    with pytest.raises(ConfigError, match="--pipeline 3 is not allowed; give a file name"):
+        Config.of({"pipeline": 3})

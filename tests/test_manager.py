@@ -142,6 +142,40 @@ def test_without_checks_a_rewrite_is_believed() -> None:
     assert result.graph.initializers["k"].const_value.numpy() == 3.0  # type: ignore[union-attr]
 
 
+def test_a_judged_rewrite_is_not_believed_while_others_are() -> None:
+    source = _graph()
+    feeds = feeds_for(source)
+    manager = PassManager(judged=("theirs",), run_model=run_model, probes=[feeds])
+    result = manager.rewrite(source, [_Pass("ours", _wrong), _Pass("theirs", _illegal)])
+    ours, theirs = manager.trace.entries
+    assert ours.modified
+    assert theirs.rolled_back is not None
+    assert theirs.rolled_back.startswith("the model does not run any more")
+    assert result.graph.initializers["k"].const_value.numpy() == 3.0  # type: ignore[union-attr]
+
+
+def test_what_an_unjudged_rewrite_did_is_not_held_against_a_judged_one() -> None:
+    source = _graph()
+    manager = PassManager(judged=("a", "b"), run_model=run_model, probes=[feeds_for(source)])
+    passes = [_Pass("a", _harmless), _Pass("ours", _wrong), _Pass("b", lambda _: False)]
+    manager.rewrite(source, passes)
+    assert manager.trace.rolled_back == ()
+    assert [entry.modified for entry in manager.trace.entries] == [True, True, False]
+
+
+def test_without_judged_passes_nothing_is_run() -> None:
+    calls: list[object] = []
+
+    def counting(*arguments: object) -> dict[str, npt.NDArray[np.float32]]:
+        calls.append(arguments)
+        return {}
+
+    source = _graph()
+    manager = PassManager(judged=("absent",), run_model=counting, probes=[feeds_for(source)])
+    manager.rewrite(source, [_Pass("ours", _harmless)])
+    assert calls == []
+
+
 def test_a_users_error_passes_through() -> None:
     def refuse(model: ir.Model) -> bool:
         raise ModelError(f"{model.graph.name}: not like this")
@@ -209,6 +243,8 @@ def test_progress() -> None:
 def test_probes_need_a_way_to_run_them() -> None:
     with pytest.raises(ValueError, match="run_model"):
         PassManager(check=True, probes=[{"x": np.zeros(1)}])
+    with pytest.raises(ValueError, match="run_model"):
+        PassManager(judged=("theirs",), probes=[{"x": np.zeros(1)}])
 
 
 @dataclass(frozen=True)
@@ -246,6 +282,17 @@ def test_a_plan_pass_may_not_edit_the_model() -> None:
     manager = PassManager(check=True)
     with pytest.raises(BrokenPassError, match="plan pass rogue edited the float model"):
         manager.revise(_context(_graph()), [_Revision("rogue", edits=True)], QuantPlan())
+
+
+def test_a_judged_plan_pass_is_rolled_back_where_ours_is_a_bug() -> None:
+    source = _graph()
+    before = fingerprint(source)
+    manager = PassManager(judged=("theirs",))
+    plan = manager.revise(_context(source), [_Revision("theirs", edits=True)], QuantPlan())
+    assert plan.notes == ()
+    assert fingerprint(source) == before
+    assert manager.trace.entries[0].rolled_back == "it edited the float model"
+    assert not manager.trace.entries[0].modified
 
 
 class _Lowering(LoweringPass):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from onnxq.config import Config
+from onnxq.passbase import PlanContext, PlanPass
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan import fitting_passes
 from onnxq.passes.plan.assign_integers import AssignIntegers
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import onnx_ir as ir
-
-    from onnxq.passbase import PlanContext
 
 
 def lower(model: ir.Model, plan: QuantPlan) -> ir.Model:
@@ -179,3 +178,24 @@ def test_the_pipeline_replans_before_it_corrects() -> None:
     assert all(value.params is not None for value in plan.values.values())
     assert [n.kind for n in plan.notes if n.source == "keep-signal"][-1] is NoteKind.FIRED
     assert sqnr(context, plan) > 20
+
+
+@dataclass(frozen=True)
+class _Failing(PlanPass):
+    name = "failing"
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        del context, plan
+        raise ZeroDivisionError
+
+
+def test_planning_anew_leaves_out_a_pass_of_others_that_fails() -> None:
+    context = context_for(network(300))
+    names = ("leave-unseen", "fit-activations", "failing", "fit-weights", "keep-signal")
+    config = Config.of({"pipeline": {"plan": [{"name": name} for name in names]}})
+    plan = revised(AssignIntegers(), context, QuantPlan())
+    for one in fitting_passes(config, lower, [_Failing()]):
+        if one.name != "failing":
+            plan = revised(one, context, plan)
+    assert [n.kind for n in plan.notes if n.source == "keep-signal"][-1] is NoteKind.FIRED
+    assert all(value.params is not None for value in plan.values.values())

@@ -1,0 +1,126 @@
+"""The passes that there are, and what they declare of themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import onnxq
+from onnxq.config import Config
+from onnxq.errors import ConfigError
+from onnxq.graph.io import to_bytes
+from onnxq.passes.lower import lowered
+from onnxq.passes.plan import fitting_passes
+from onnxq.passes.rewrite import float_rewrites
+from onnxq.registry import chosen_foreign, known_passes
+from tests.e2e.networks import classifier, images
+
+if TYPE_CHECKING:
+    from onnxq.passbase import PlanPass, RewritePass
+
+SELECTABLE: list[RewritePass | PlanPass] = [*float_rewrites(), *fitting_passes(Config(), lowered)]
+each_pass = pytest.mark.parametrize("found", SELECTABLE, ids=lambda p: p.name)
+
+
+@each_pass
+def test_an_option_is_an_attribute_whose_value_is_allowed(found: RewritePass | PlanPass) -> None:
+    for name, option in found.options.items():
+        default = getattr(found, name)
+        assert default is None or option.read(default) == default
+
+
+@each_pass
+def test_what_a_pass_builds_on_exists_and_comes_before_it(found: RewritePass | PlanPass) -> None:
+    names = [p.name for p in SELECTABLE]
+    assert all(names.index(other) < names.index(found.name) for other in found.after)
+
+
+def test_a_configured_rewrite_is_another_with_notes_of_its_own() -> None:
+    first = float_rewrites()[0]
+    second = first.configured({"integer": 3})
+    second.fired("here", "did it")
+    assert first.take_notes() == []
+    assert not hasattr(first, "integer")
+    assert vars(second)["integer"] == 3
+
+
+def test_options_are_listed_with_what_is_allowed() -> None:
+    rows = {row.name: row for row in known_passes()}
+    assert rows["fit-activations"].options["percent"] == "a number above 50, up to 100"
+    assert rows["fit-weights"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skip": "fit-weights"}, "--skip fit-weights: nothing works without it"),
+        ({"passes": "fold-bad"}, "there is no pass 'fold-bad'; did you mean fold-pad?"),
+        (
+            {"pipeline": {"plan": [{"name": "share-params"}]}},
+            "the pipeline: [[plan]] lacks fit-activations; nothing works without it",
+        ),
+        (
+            {"pipeline": {"rewrite": [{"name": "infer-opset"}]}},
+            "the pipeline: [[rewrite]] infer-opset: there is no such pass",
+        ),
+        (
+            {"pipeline": {"plan": [{"name": "assign-integers"}]}},
+            "the pipeline: [[plan]] assign-integers: it runs in any case, at its own place",
+        ),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen_foreign(Config.of(options))
+    assert str(caught.value).startswith(message)
+
+
+# ---- pipelines that run --------------------------------------------------------------------------
+
+
+def optimized(**options: object) -> onnxq.Result:
+    return onnxq.optimize(classifier(), {"x": images(8)}, threads=1, **options)  # type: ignore[arg-type]
+
+
+def table(*, without: tuple[str, ...] = (), **fit: object) -> dict[str, list[dict[str, object]]]:
+    """The default passes, written out."""
+    found: dict[str, list[dict[str, object]]] = {
+        "rewrite": [{"name": p.name} for p in float_rewrites(equalize=False)],
+        "plan": [{"name": p.name} for p in fitting_passes(Config(), lowered)],
+    }
+    for kind, steps in found.items():
+        found[kind] = [step for step in steps if step["name"] not in without]
+    next(step for step in found["plan"] if step["name"] == "fit-activations").update(fit)
+    return found
+
+
+def test_the_default_passes_written_out_give_the_default_result() -> None:
+    written_out, default = optimized(pipeline=table()), optimized()
+    assert to_bytes(written_out.model) == to_bytes(default.model)
+
+
+def test_an_option_does_what_the_command_lines_does() -> None:
+    piped = optimized(pipeline=table(method="percentile", percent=99.9))
+    plain = optimized(calibration="percentile:99.9")
+    assert to_bytes(piped.model) == to_bytes(plain.model)
+
+
+def test_what_a_pipeline_leaves_out_does_not_run() -> None:
+    made = optimized(pipeline=table(without=("correct-bias", "fold-pad")))
+    names = {row.name for row in made.trace}
+    assert not names & {"correct-bias", "fold-pad"}
+    assert "keep-signal" in names
+
+
+def test_a_pass_that_is_off_by_default_runs_where_a_pipeline_lists_it() -> None:
+    made = optimized(pipeline={"rewrite": [{"name": "equalize-layers"}]})
+    assert "equalize-layers" in {row.name for row in made.trace}
+    assert "fold-batchnorm" not in {row.name for row in made.trace}
+
+
+def test_the_result_records_the_pipeline_so_that_it_can_be_repeated() -> None:
+    made = optimized(pipeline=table(method="minmax"))
+    again = optimized(pipeline=made.options["pipeline"])
+    assert made.options["pipeline"] == table(method="minmax")
+    assert to_bytes(again.model) == to_bytes(made.model)

@@ -1,0 +1,1 @@
+"""Two passes for onnxq: a rewrite and a plan pass, as small as they can be."""
