@@ -50,7 +50,8 @@ def float_chain(value: ir.Value, target: Target, plan: QuantPlan) -> FloatChain 
         inner.update(dict.fromkeys(planned))
         waiting += planned
     for source in inner:
-        if source.is_graph_output() or not set(source.consumers()) <= set(nodes):
+        coded = {n for n in source.consumers() if str(n.name) not in plan.float_nodes}
+        if source.is_graph_output() or not coded <= set(nodes):
             return f"others read the codes of '{source.name}'"
         if len(plan.group_of(str(source.name))) > 1:
             return f"'{source.name}' shares its scale with other values"

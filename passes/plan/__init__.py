@@ -12,6 +12,7 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.share_params import ShareParams
+from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
@@ -51,6 +52,8 @@ def fitting_passes(
     config: Config,
     lower: Callable[[ir.Model, QuantPlan], ir.Model],
     foreign: Sequence[PlanPass] = (),
+    *,
+    split: bool = True,
 ) -> list[PlanPass]:
     """Returns the passes that choose params and corrections, in their order.
 
@@ -58,6 +61,7 @@ def fitting_passes(
         config: The options.
         lower: Makes the quantized model of a plan, for passes that measure it.
         foreign: Passes of other packages, which come last unless the options say otherwise.
+        split: Whether outlier channels may be quantized apart.
     """
 
     def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
@@ -83,6 +87,7 @@ def fitting_passes(
         LeaveUnseen(decide),
         ShareParams(),
         FitActivations(method=name, percent=method.percent),
+        *([SplitOutliers()] if split else []),
         FitWeights(),
         KeepSignal(lower, replan),
         CorrectBias(lower),

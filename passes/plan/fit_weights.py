@@ -62,7 +62,7 @@ class FitWeights(PlanPass):
     """Gives every planned weight its params, and codes where pairs had to be limited."""
 
     name = "fit-weights"
-    after = frozenset({"fit-activations"})
+    after = frozenset({"fit-activations", "split-outliers"})
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the params of all planned weights."""

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from onnxq.numerics.affine import affine_params
 from onnxq.numerics.channel_clusters import cluster_channels
+from onnxq.pass_options import number, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.cluster_cost import lost_kernel, part_time, reader_times
 from onnxq.plan.cluster_noise import layer_noise
@@ -57,9 +59,9 @@ class _Site(NamedTuple):
     def parts(self) -> list[tuple[npt.NDArray[np.int64], QParams]]:
         """The channels and params of each cluster beside the rest."""
         return [
-            (np.flatnonzero(self.labels == number), params)
-            for number, params in enumerate(self.params)
-            if number != self.rest
+            (np.flatnonzero(self.labels == label), params)
+            for label, params in enumerate(self.params)
+            if label != self.rest
         ]
 
 
@@ -87,6 +89,14 @@ class SplitOutliers(PlanPass):
     """
 
     name = "split-outliers"
+    options = MappingProxyType(
+        {
+            "clusters": whole("a whole number, 2 or more", lambda count: count >= 2),
+            "enough": number("dB, 0 or more", lambda sqnr: sqnr >= 0),
+            "least_gain": number("dB, 0 or more", lambda gain: gain >= 0),
+        }
+    )
+    after = frozenset({"fit-activations"})
 
     clusters: int = 2
     enough: float = 30.0
@@ -161,20 +171,20 @@ class SplitOutliers(PlanPass):
             [layer.energy / signal for layer, signal in zip(layers, signals, strict=True)], axis=0
         )
         labels = cluster_channels(high - low, energy, self.clusters)
-        number = int(labels.max()) + 1
+        count = int(labels.max()) + 1
         limits = planned.spec.dtype.qmin, planned.spec.dtype.qmax
-        params = [_covering(low[labels == n], high[labels == n], limits) for n in range(number)]
-        whole = float(_covering(low, high, limits).scale)
+        params = [_covering(low[labels == n], high[labels == n], limits) for n in range(count)]
+        common = float(_covering(low, high, limits).scale)
         steps = np.array([float(one.scale) for one in params])
         before = after = 0.0
         for node, layer, signal in zip(readers, layers, signals, strict=True):
-            rounded = 2 * number - 2 if node.op_type == "Conv" else 0
-            before += layer.noise(np.zeros_like(labels), np.array([whole]), power) / signal
+            rounded = 2 * count - 2 if node.op_type == "Conv" else 0
+            before += layer.noise(np.zeros_like(labels), np.array([common]), power) / signal
             after += layer.noise(labels, steps, power, rounded) / signal
         first, second = (
             -10 * math.log10(max(ratio / len(layers), 1e-30)) for ratio in (before, after)
         )
-        if number == 1 or first >= self.enough or second < first + self.least_gain:
+        if count == 1 or first >= self.enough or second < first + self.least_gain:
             return None
         rest = int(np.bincount(labels).argmax())
         taken = int((labels != rest).sum())
@@ -236,13 +246,13 @@ def _single_scales(
 
 
 def _clusters(site: _Site, plan: QuantPlan, sums: dict[str, ValuePlan]) -> ClusterSplit:
-    whole = plan.values[str(site.value.name)]
+    planned = plan.values[str(site.value.name)]
     weights = {
         str(node.name): replace(plan.values[str(node.inputs[1].name)], params=None, codes=None)  # type: ignore[union-attr]
         for node in site.readers
     }
     parts = [
-        Cluster(channels, replace(whole, params=params), weights)
+        Cluster(channels, replace(planned, params=params), weights)
         for channels, params in site.parts()
     ]
     own = {str(n.name): sums[str(n.name)] for n in site.readers if str(n.name) in sums}
