@@ -2,9 +2,10 @@
 
     y = W · x     becomes     y = rest · x̂ + W[:, K] · x̂[K] + …      K the channels of each part
 
-The node itself becomes the last Add, so that its name and its value stay what they were; a node of
-the same kind takes its place as the rest, with all its inputs. Each part picks its channels out
-with Gather and quantizes them by itself.
+The node itself becomes the sum, so that its name and its value stay what they were; a node of the
+same kind takes its place as the rest, with all its inputs. Each part picks its channels out with
+Gather and quantizes them by itself. Partial sums meet in Add, those of a MatMul in Sum: onnxruntime
+fuses MatMul with Add, and Gemm with Sum, into one Gemm, which stays float.
 """
 
 from __future__ import annotations
@@ -83,24 +84,29 @@ def cut_sum(
         parts: At least one.
         between: How partial sums are quantized; None for float ones.
     """
-    total = _partial(editor, node, list(node.inputs), between)
-    for number, part in enumerate(parts, 1):
+    summands = [_partial(editor, node, list(node.inputs), between)]
+    for part in parts:
         codes = editor.constant(f"{node.name}_part_codes", part.codes)
         weight = editor.dequantize(
             codes, part.affine, stem=f"{node.name}_part", before=editor.graph[0]
         )
-        summand = _partial(editor, node, [part.source, weight], between)
-        if number < len(parts):
-            total = editor.node(
-                "Add", [total, summand], before=node, stem=f"{node.name}_sum",
-                dtype=ir.DataType.FLOAT, shape=node.outputs[0].shape,
-            )  # fmt: skip
-            total = total if between is None else _rounded(editor, total, between)
-    node.op_type = "Add"
+        summands.append(_partial(editor, node, [part.source, weight], between))
+    together = "Sum" if node.op_type == "MatMul" else "Add"
+    while together == "Add" and len(summands) > 2:
+        added = editor.node(
+            "Add",
+            summands[:2],
+            stem=f"{node.name}_sum",
+            dtype=ir.DataType.FLOAT,
+            shape=node.outputs[0].shape,
+            before=node,
+        )
+        summands[:2] = [added if between is None else _rounded(editor, added, between)]
+    node.op_type = together
     node.attributes.clear()
-    node.resize_inputs(2)
-    node.replace_input_with(0, total)
-    node.replace_input_with(1, summand)
+    node.resize_inputs(len(summands))
+    for position, summand in enumerate(summands):
+        node.replace_input_with(position, summand)
 
 
 def _partial(
