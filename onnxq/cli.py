@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect
+from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
 from onnxq.terminal import console, is_standard_output, progress_bars
@@ -238,23 +238,7 @@ def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbo
         console().print(text_report(result), crop=False)
 
 
-@app.command()
-def passes() -> None:
-    """Lists every pass in the order in which they run: name, kind, what it does, its options."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from onnxq.registry import known_passes
-
-    table = Table.grid(padding=(0, 2))
-    for row in known_passes():
-        origin = f" (from {row.origin})" if row.origin else ""
-        table.add_row(Text(row.name, "bold"), Text(row.kind), Text(row.summary + origin))
-        for name, wanted in row.options.items():
-            table.add_row("", "", Text(f"{name}: {wanted}", "dim"))
-    console().print(table)
-
-
+app.command()(passes)
 app.command(epilog=BENCH_EXAMPLES)(bench)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command()(inspect)

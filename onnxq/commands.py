@@ -1,4 +1,4 @@
-"""The commands that look at models and write none: ``bench``, ``compare`` and ``inspect``."""
+"""The commands that write no model: ``bench``, ``compare``, ``inspect`` and ``passes``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["BENCH_EXAMPLES", "COMPARE_EXAMPLES", "bench", "compare", "inspect"]
+__all__ = ["BENCH_EXAMPLES", "COMPARE_EXAMPLES", "bench", "compare", "inspect", "passes"]
 
 BENCH_EXAMPLES = """Examples:
 
@@ -188,6 +188,32 @@ def inspect(
 
     found = run(model, shapes=tuple(shape or ()))
     _deliver(inspect_text(found), json, inspect_json(found))
+
+
+def passes(
+    toml: Annotated[
+        bool,
+        typer.Option("--toml", help="Print what runs by default as a file for --pipeline."),
+    ] = False,
+) -> None:
+    """Lists every pass in the order in which they run: name, kind, what it does, its options."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from onnxq.registry import default_pipeline, known_passes
+
+    if toml:
+        sys.stdout.write(default_pipeline())
+        return
+    table = Table.grid(padding=(0, 2))
+    for row in known_passes():
+        notes = [f"(from {row.origin})"] if row.origin else []
+        notes += ["(on request)"] if row.on_request else []
+        text = " ".join([row.summary, *notes])
+        table.add_row(Text(row.name, "bold"), Text(row.kind), Text(text))
+        for name, wanted in row.options.items():
+            table.add_row("", "", Text(f"{name}: {wanted}", "dim"))
+    console().print(table)
 
 
 def _check_json(path: Path | None, models: Sequence[str]) -> None:

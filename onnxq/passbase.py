@@ -108,11 +108,13 @@ class RewritePass(_Notebook, ir.passes.InPlacePass):
         name: What ``--passes``, ``--skip`` and a pipeline file call it.
         options: What a pipeline file may set; each is an attribute of this name.
         after: Names of passes that must not come later in a pipeline file.
+        on_request: Whether it runs only where the options name it.
     """
 
     name: str
     options: ClassVar[Mapping[str, PassOption]] = _NO_OPTIONS
     after: ClassVar[frozenset[str]] = frozenset()
+    on_request: ClassVar[bool] = False
 
     def __init__(self) -> None:
         _Notebook.__init__(self)
@@ -149,11 +151,13 @@ class PlanPass(abc.ABC):
         name: What ``--passes``, ``--skip`` and a pipeline file call it.
         options: What a pipeline file may set; each is a field of this name.
         after: Names of passes that must not come later in a pipeline file.
+        on_request: Whether it runs only where the options name it.
     """
 
     name: str
     options: ClassVar[Mapping[str, PassOption]] = _NO_OPTIONS
     after: ClassVar[frozenset[str]] = frozenset()
+    on_request: ClassVar[bool] = False
 
     @abc.abstractmethod
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:

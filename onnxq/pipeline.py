@@ -21,7 +21,6 @@ from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowered, lowering_of
 from onnxq.passes.plan import deciding_passes, fitting_passes
-from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
@@ -35,7 +34,6 @@ from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.session import make_session, run_model
-from onnxq.selection import asked_for
 from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
 
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
     from onnxq.foreign import ForeignPasses
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Progress
-    from onnxq.passbase import PlanContext, PlanPass
+    from onnxq.passbase import PlanContext
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
@@ -100,7 +98,7 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-            plan = manager.revise(context, _fitting(config, foreign), plan)
+            plan = manager.revise(context, fitting_passes(config, lowered, foreign.plans), plan)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
@@ -164,12 +162,6 @@ def _made_probes(original: ir.Model, foreign: ForeignPasses) -> list[Feed]:
 
 
 # ---- plan ----------------------------------------------------------------------------------------
-
-
-def _fitting(config: Config, foreign: ForeignPasses) -> list[PlanPass]:
-    """Outlier channels are quantized apart on request alone."""
-    split = asked_for(config, SplitOutliers.name)
-    return fitting_passes(config, lowered, foreign.plans, split=split)
 
 
 def _observed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from onnxq.foreign import ForeignPasses
     from onnxq.passbase import LoweringPass
 
-__all__ = ["PassRow", "chosen_foreign", "known_passes"]
+__all__ = ["PassRow", "chosen_foreign", "default_pipeline", "known_passes"]
 
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -36,6 +37,7 @@ class PassRow(NamedTuple):
         summary: What it does, or why it is unusable.
         origin: The package that it comes from, with its version; empty = onnxq.
         options: What a pipeline file may set → what is allowed.
+        on_request: Whether it runs only where the options name it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PassRow(NamedTuple):
     summary: str
     origin: str = ""
     options: Mapping[str, str] = _NO_OPTIONS
+    on_request: bool = False
 
 
 def known_passes() -> list[PassRow]:
@@ -56,6 +59,28 @@ def known_passes() -> list[PassRow]:
     return [*rows.values(), *map(_offered, offers(own))]
 
 
+def default_pipeline() -> str:
+    """Returns what runs by default as a pipeline file, with the values that the options have.
+
+    Raises:
+        ConfigError: A pass of another package cannot be loaded, or two passes have one name.
+    """
+    foreign = chosen_foreign(Config())
+    rewrites, plans = (
+        [*float_rewrites(), *foreign.rewrites],
+        fitting_passes(Config(), lowered, every=True),
+    )
+    tables = [_table("rewrite", p) for p in rewrites if not p.on_request]
+    tables += [_table("plan", p) for p in (*plans, *foreign.plans) if not p.on_request]
+    return "\n".join(tables)
+
+
+def _table(kind: str, found: RewritePass | PlanPass) -> str:
+    values = {name: getattr(found, name) for name in found.options}
+    lines = [f"{name} = {json.dumps(v)}" for name, v in values.items() if v is not None]
+    return "\n".join([f"[[{kind}]]", f'name = "{found.name}"', *lines, ""])
+
+
 def chosen_foreign(config: Config) -> ForeignPasses:
     """Returns the passes of other packages that ``config`` lets run, after checking its names.
 
@@ -64,7 +89,7 @@ def chosen_foreign(config: Config) -> ForeignPasses:
             out what is needed; a pass of another package cannot be loaded.
     """
     own = list(dict.fromkeys(p.name for p in _own()))
-    rewrites, fitting = float_rewrites(), fitting_passes(Config(), lowered)
+    rewrites, fitting = float_rewrites(), fitting_passes(Config(), lowered, every=True)
     others = [offer.name for offer in offers(own)]
     optional = [p.name for p in rewrites] + [p.name for p in fitting if p.name not in NEEDED]
     check_names(config, [*own, *others], [*optional, *others])
@@ -87,7 +112,7 @@ def _own() -> list[RewritePass | PlanPass | LoweringPass]:
         *float_rewrites(),
         *deciding_passes(config, with_data=False),
         *deciding_passes(config, with_data=True),
-        *fitting_passes(config, lowered),
+        *fitting_passes(config, lowered, every=True),
         *lowerings(QuantPlan()),
     ]
 
@@ -98,7 +123,7 @@ def _row(found: RewritePass | PlanPass | LoweringPass, origin: str = "") -> Pass
         return PassRow(found.name, "lowering", summary)
     kind = "rewrite" if isinstance(found, RewritePass) else "plan"
     options = {name: option.wanted for name, option in found.options.items()}
-    return PassRow(found.name, kind, summary, origin, options)
+    return PassRow(found.name, kind, summary, origin, options, found.on_request)
 
 
 def _offered(offer: Offer) -> PassRow:

@@ -32,6 +32,10 @@ class Selectable(Protocol):
     def after(self) -> frozenset[str]:
         """Names of passes that must not come later."""
 
+    @property
+    def on_request(self) -> bool:
+        """Whether it runs only where the options name it."""
+
     def configured(self, values: Mapping[str, object]) -> Self:
         """Returns it with other values of its options."""
 
@@ -63,6 +67,7 @@ def arranged(
     config: Config,
     *,
     needed: Collection[str] = (),
+    wished: Collection[str] = (),
 ) -> list[PassT]:
     """Returns the passes that ``config`` lets run, in its order and with its options.
 
@@ -71,6 +76,7 @@ def arranged(
         passes: All there are, in the order in which they run without a pipeline.
         config: The options.
         needed: Names of those that run whatever ``--passes`` says.
+        wished: Names of those on request that another option asks for.
     """
     steps = None if config.pipeline is None else config.pipeline.steps(kind)
     if steps is not None:
@@ -80,8 +86,13 @@ def arranged(
             for step in steps
             if step.name not in config.skip
         ]
-    wanted = [p for p in passes if not config.passes or p.name in config.passes or p.name in needed]
-    return [p for p in wanted if p.name not in config.skip]
+
+    def wanted(found: PassT) -> bool:
+        if config.passes:
+            return found.name in config.passes or found.name in needed
+        return not found.on_request or found.name in wished
+
+    return [p for p in passes if wanted(p) and p.name not in config.skip]
 
 
 # ---- checks --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from onnxq.passes.rewrite.normalize import (
 from onnxq.report.assemble import label
 from onnxq.runtime.session import make_session
 from onnxq.runtime.shapes import observed_shapes
-from onnxq.selection import arranged, asked_for
+from onnxq.selection import arranged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -138,9 +138,10 @@ def rewritten(
     model = unchecked.rewrite(original.clone(), precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
-    equalize = config.weight_granularity == "tensor" or asked_for(config, EqualizeLayersPass.name)
-    rewrites = [*float_rewrites(integer=integer, equalize=equalize), *foreign]
-    model = manager.rewrite(model, arranged("rewrite", rewrites, config), to_fixpoint=True)
+    every = [*float_rewrites(integer=integer), *foreign]
+    wished = [EqualizeLayersPass.name] if config.weight_granularity == "tensor" else []
+    rewrites = arranged("rewrite", every, config, wished=wished)
+    model = manager.rewrite(model, rewrites, to_fixpoint=True)
     check_float(model)
     return model
 

@@ -292,18 +292,27 @@ def test_a_wrong_word_is_one_line_and_exit_code_two(
     assert pipeline.calls == []
 
 
+def test_passes_are_written_as_a_pipeline_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnxq.registry, "default_pipeline", lambda: "[[plan]]\n")
+    assert cli.main(["passes", "--toml"]) == 0
+
+    assert capsys.readouterr().out == "[[plan]]\n"
+
+
 def test_passes_are_listed_with_options_and_origin(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
-        PassRow("fold-batchnorm", "rewrite", "Folds it."),
+        PassRow("fold-batchnorm", "rewrite", "Folds it.", on_request=True),
         PassRow("fit-ranges", "plan", "Fits them.", "wide 1.2", {"percent": "a number"}),
     ]
     monkeypatch.setattr(onnxq.registry, "known_passes", lambda: rows)
     assert cli.main(["passes"]) == 0
 
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["fold-batchnorm", "rewrite", "Folds", "it."],
+        ["fold-batchnorm", "rewrite", "Folds", "it.", "(on", "request)"],
         ["fit-ranges", "plan", "Fits", "them.", "(from", "wide", "1.2)"],
         ["percent:", "a", "number"],
     ]

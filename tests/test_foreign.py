@@ -184,7 +184,7 @@ def test_one_name_in_two_packages_is_refused(
 def test_it_is_listed_last_with_its_origin(wide: Install) -> None:
     wide()
     row = known_passes()[-1]
-    assert row == ("theirs", "rewrite", "Does little.", "wide 1.2", {})
+    assert row == ("theirs", "rewrite", "Does little.", "wide 1.2", {}, False)
 
 
 def test_a_broken_one_is_listed_with_the_reason(wide: Install) -> None:

@@ -13,13 +13,19 @@ from onnxq.graph.io import to_bytes
 from onnxq.passes.lower import lowered
 from onnxq.passes.plan import fitting_passes
 from onnxq.passes.rewrite import float_rewrites
-from onnxq.registry import chosen_foreign, known_passes
+from onnxq.pipeline_file import Pipeline
+from onnxq.registry import chosen_foreign, default_pipeline, known_passes
 from tests.e2e.networks import classifier, images
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onnxq.passbase import PlanPass, RewritePass
 
-SELECTABLE: list[RewritePass | PlanPass] = [*float_rewrites(), *fitting_passes(Config(), lowered)]
+SELECTABLE: list[RewritePass | PlanPass] = [
+    *float_rewrites(),
+    *fitting_passes(Config(), lowered, every=True),
+]
 each_pass = pytest.mark.parametrize("found", SELECTABLE, ids=lambda p: p.name)
 
 
@@ -76,6 +82,23 @@ def test_names_that_do_not_fit_are_refused(options: dict[str, object], message: 
     assert str(caught.value).startswith(message)
 
 
+@each_pass
+def test_a_pass_is_listed_and_can_be_chosen(found: RewritePass | PlanPass) -> None:
+    (row,) = [row for row in known_passes() if row.name == found.name]
+    assert row.on_request == found.on_request
+    assert chosen_foreign(Config(passes=(found.name,))).names == frozenset()
+
+
+@each_pass
+def test_a_pass_on_request_does_not_run_by_default(found: RewritePass | PlanPass) -> None:
+    assert (f'"{found.name}"' in default_pipeline()) is not found.on_request
+
+
+def test_some_passes_run_on_request_alone() -> None:
+    on_request = {row.name for row in known_passes() if row.on_request}
+    assert "equalize-layers" in on_request
+
+
 # ---- pipelines that run --------------------------------------------------------------------------
 
 
@@ -86,7 +109,7 @@ def optimized(**options: object) -> onnxq.Result:
 def table(*, without: tuple[str, ...] = (), **fit: object) -> dict[str, list[dict[str, object]]]:
     """The default passes, written out."""
     found: dict[str, list[dict[str, object]]] = {
-        "rewrite": [{"name": p.name} for p in float_rewrites(equalize=False)],
+        "rewrite": [{"name": p.name} for p in float_rewrites() if not p.on_request],
         "plan": [{"name": p.name} for p in fitting_passes(Config(), lowered)],
     }
     for kind, steps in found.items():
@@ -97,6 +120,14 @@ def table(*, without: tuple[str, ...] = (), **fit: object) -> dict[str, list[dic
 
 def test_the_default_passes_written_out_give_the_default_result() -> None:
     written_out, default = optimized(pipeline=table()), optimized()
+    assert to_bytes(written_out.model) == to_bytes(default.model)
+
+
+def test_the_default_pipeline_as_a_file_gives_the_default_result(tmp_path: Path) -> None:
+    file = tmp_path / "default.toml"
+    file.write_text(default_pipeline())
+    assert Pipeline.of(file).names == {step["name"] for steps in table().values() for step in steps}
+    written_out, default = optimized(pipeline=file), optimized()
     assert to_bytes(written_out.model) == to_bytes(default.model)
 
 

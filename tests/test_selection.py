@@ -23,6 +23,7 @@ class Pass:
     name: str
     options: Mapping[str, PassOption] = field(default_factory=dict)
     after: frozenset[str] = frozenset()
+    on_request: bool = False
     percent: float = 100.0
     method: str = "mse"
 
@@ -99,6 +100,30 @@ def test_skipping_wins_over_choosing() -> None:
 def test_what_is_needed_runs_unchosen() -> None:
     found = arranged("plan", PLANS, Config(passes=("correct-bias",)), needed=("fit-weights",))
     assert [p.name for p in found] == ["fit-weights", "correct-bias"]
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        ({}, False),
+        ({"passes": "rare"}, True),
+        ({"passes": "fold-pad"}, False),
+        ({"pipeline": {"rewrite": [{"name": "rare"}]}}, True),
+        ({"pipeline": {"rewrite": []}}, False),
+    ],
+)
+def test_a_pass_on_request_runs_where_it_is_named(options: dict[str, object], runs: bool) -> None:
+    passes = [*REWRITES, Pass("rare", on_request=True)]
+    found = arranged("rewrite", passes, Config.of(options))
+    assert ("rare" in [p.name for p in found]) is runs
+
+
+def test_another_option_may_ask_for_a_pass_on_request() -> None:
+    passes = [*REWRITES, Pass("rare", on_request=True)]
+    found = arranged("rewrite", passes, Config(), wished=["rare"])
+    assert [p.name for p in found] == ["fold-pad", "fold-batchnorm", "rare"]
+    skipped = arranged("rewrite", passes, Config(skip=("rare",)), wished=["rare"])
+    assert [p.name for p in skipped] == ["fold-pad", "fold-batchnorm"]
 
 
 @pytest.mark.parametrize("option", ["passes", "skip"])

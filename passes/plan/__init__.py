@@ -53,7 +53,7 @@ def fitting_passes(
     lower: Callable[[ir.Model, QuantPlan], ir.Model],
     foreign: Sequence[PlanPass] = (),
     *,
-    split: bool = True,
+    every: bool = False,
 ) -> list[PlanPass]:
     """Returns the passes that choose params and corrections, in their order.
 
@@ -61,7 +61,7 @@ def fitting_passes(
         config: The options.
         lower: Makes the quantized model of a plan, for passes that measure it.
         foreign: Passes of other packages, which come last unless the options say otherwise.
-        split: Whether outlier channels may be quantized apart.
+        every: Whether to return all there are, whatever the options say.
     """
 
     def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
@@ -87,11 +87,12 @@ def fitting_passes(
         LeaveUnseen(decide),
         ShareParams(),
         FitActivations(method=name, percent=method.percent),
-        *([SplitOutliers()] if split else []),
+        SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
         CorrectBias(lower),
         *foreign,
     ]
-    passes = arranged("plan", passes, config, needed=NEEDED)
+    if not every:
+        passes = arranged("plan", passes, config, needed=NEEDED)
     return passes

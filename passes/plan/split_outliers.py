@@ -97,6 +97,7 @@ class SplitOutliers(PlanPass):
         }
     )
     after = frozenset({"fit-activations"})
+    on_request = True
 
     clusters: int = 2
     enough: float = 30.0

@@ -51,6 +51,7 @@ class EqualizeLayersPass(RewritePass):
     """
 
     name = "equalize-layers"
+    on_request = True
 
     def __init__(self, prior: Prior | None = None) -> None:
         super().__init__()
