@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from onnxq.errors import ConfigError
+from onnxq.pass_options import PassOption
 from onnxq.passbase import PlanPass, RewritePass
 from onnxq.selection import may_run
 
@@ -61,6 +62,11 @@ class Offer:
             raise self._broken(f"calls itself {called}; entry point and pass need one name")
         if isinstance(made, PlanPass) and not dataclasses.is_dataclass(made):
             raise self._broken("is a PlanPass, and has to be a frozen dataclass")
+        if isinstance(made, RewritePass) and not hasattr(made, "_notes"):
+            raise self._broken("is a RewritePass, and has to call its __init__")
+        for name, option in made.options.items():
+            if not isinstance(option, PassOption) or not hasattr(made, name):
+                raise self._broken(f"has an option '{name}', which needs a PassOption and a value")
         return made
 
     def _broken(self, reason: str) -> ConfigError:

@@ -78,5 +78,8 @@ def _fault(revised: object, context: PlanContext, plan: QuantPlan) -> str | None
         return None
     where = context.model, context.target, context.shapes
     known = set(violations(plan, *where))
-    new = [line for line in violations(revised, *where) if line not in known]
+    try:
+        new = [line for line in violations(revised, *where) if line not in known]
+    except Exception as error:
+        return f"its plan cannot be read: {type(error).__name__}: {error}"
     return f"its plan does not fit: {new[0]}" if new else None

@@ -90,7 +90,11 @@ class Rewriting:
         seconds = time.perf_counter() - start
         notes = tuple(rewrite.take_notes())
         if measured is not None and fault is None:
-            fault = self._judge(before, measured, claimed=modified)
+            try:
+                fault = self._judge(before, measured, claimed=modified)
+            except Exception as error:
+                logger.debug("what %s left cannot be judged", rewrite.name, exc_info=True)
+                fault = f"the model cannot be read any more: {type(error).__name__}: {error}"
         elif modified:
             self._measured = None
         if fault is not None:

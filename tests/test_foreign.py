@@ -150,6 +150,19 @@ def test_what_cannot_be_loaded_is_one_line(wide: Install, code: str, reason: str
             _PLAN.format(body="return plan").replace("@dataclass(frozen=True)", ""),
             "is a PlanPass, and has to be a frozen dataclass",
         ),
+        (
+            QUIET + "\n    def __init__(self):\n        self.mine = 3\n",
+            "is a RewritePass, and has to call its __init__",
+        ),
+        (
+            QUIET + "\n    options = {'wide': 3}\n    wide = 3\n",
+            "has an option 'wide', which needs a PassOption and a value",
+        ),
+        (
+            QUIET
+            + "\n    from onnxq.pass_options import switch\n    options = {'wide': switch()}\n",
+            "has an option 'wide', which needs a PassOption and a value",
+        ),
     ],
 )
 def test_what_is_no_pass_is_refused(wide: Install, code: str, reason: str) -> None:

@@ -80,6 +80,11 @@ def _illegal(model: ir.Model) -> bool:
     return True
 
 
+def _unreadable(model: ir.Model) -> bool:
+    model.graph.initializers["k"].const_value = object()  # type: ignore[assignment]
+    return True
+
+
 def _harmless(model: ir.Model) -> bool:
     model.graph[0].name = "renamed"
     return True
@@ -94,8 +99,17 @@ def _harmless(model: ir.Model) -> bool:
         (lambda _: True, "it says that it changed the model and did not"),
         (_raise, "it raised KeyError: 'a bug'"),
         (_illegal, "the model does not run any more: "),
+        (_unreadable, "the model cannot be read any more: "),
     ],
-    ids=["wrong", "duplicate_name", "hidden_change", "false_claim", "exception", "illegal"],
+    ids=[
+        "wrong",
+        "duplicate",
+        "hidden_change",
+        "false_claim",
+        "exception",
+        "illegal",
+        "unreadable",
+    ],
 )
 def test_a_broken_rewrite_is_rolled_back(
     action: Callable[[ir.Model], bool], reason: str, caplog: pytest.LogCaptureFixture

@@ -61,6 +61,10 @@ def _unfit(_: PlanContext, plan: QuantPlan) -> QuantPlan:
     return plan.with_values({"absent": plan.values["x"]})
 
 
+def _mad(_: PlanContext, plan: QuantPlan) -> QuantPlan:
+    return plan.with_values({"x": "wide"})  # type: ignore[dict-item]
+
+
 def _edit(context: PlanContext, plan: QuantPlan) -> QuantPlan:
     context.model.graph[0].name = "edited"
     return plan
@@ -84,9 +88,10 @@ def test_a_good_plan_stands() -> None:
         (_raise, "it raised ZeroDivisionError: of theirs"),
         (_edit, "it edited the float model"),
         (_unfit, "its plan does not fit: "),
+        (_mad, "its plan cannot be read: AttributeError"),
         (lambda _context, _plan: None, "it returned a NoneType and no plan"),
     ],
-    ids=["raises", "edits", "does_not_fit", "no_plan"],
+    ids=["raises", "edits", "does_not_fit", "mad", "no_plan"],
 )
 def test_what_it_may_not_do_is_thrown_away(action: Action, fault: str) -> None:
     context = _context()

@@ -37,7 +37,6 @@ def float_rewrites(
     prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
     *,
     integer: bool = True,
-    equalize: bool = True,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
 
@@ -49,9 +48,8 @@ def float_rewrites(
         prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
             told by BatchNormalization.
         integer: Whether convolutions are to run on integers, where other forms are fast.
-        equalize: Whether weights that are quantized with one scale each are to be evened out.
     """
-    passes: list[RewritePass] = [
+    return [
         FoldDimensionsPass(),
         FlattenShapePass(),
         InferShapes(),
@@ -70,5 +68,5 @@ def float_rewrites(
         GlobalPoolPass(),
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
+        EqualizeLayersPass(prior),
     ]
-    return [*passes, EqualizeLayersPass(prior)] if equalize else passes
