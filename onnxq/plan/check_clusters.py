@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.graph.query import shape_of
+from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import weight_channel_axis
 from onnxq.plan.cluster_sites import float_chain, readers_fault, value_fault, written_value
-from onnxq.plan.clusters import input_axis
+from onnxq.plan.clusters import columns_of, input_axis
 from onnxq.plan.spec import PerAxis, PerTensor
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from onnxq.plan.clusters import ClusterSplit
+    from onnxq.plan.clusters import Cluster, ClusterSplit
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
     from onnxq.plan.target import Target
 
@@ -33,7 +33,7 @@ def cluster_violations(
        (``onnxq.plan.cluster_sites``): what writes it is float.
     2. The parts hold channels that the readers' weights have, each once, and not all of them.
     3. Every part has one scale, and a plan of its columns of each reader's weight: symmetric, with
-       one scale or one per output channel, and without codes.
+       one scale or one per output channel, and codes of the columns' shape, if any.
     4. A convolution's partial sums have one scale; other nodes have float ones.
 
     Args:
@@ -80,7 +80,7 @@ def _reader_fault(  # noqa: PLR0911 (a list of conditions)
         same = part.value.spec == whole.spec and part.value.params is not None
         if not same:
             return "a part needs a scale, and the dtype of the whole value"
-        if name not in part.weights or not _fits(node, part.weights[name], plan):
+        if name not in part.weights or not _fits(node, part, plan):
             return f"a part has no fitting plan of its columns of the weight of '{name}'"
     between = split.sums.get(name)
     if node.op_type != "Conv":
@@ -93,18 +93,17 @@ def _reader_fault(  # noqa: PLR0911 (a list of conditions)
     return None
 
 
-def _fits(node: ir.Node, planned: ValuePlan, plan: QuantPlan) -> bool:
+def _fits(node: ir.Node, part: Cluster, plan: QuantPlan) -> bool:
+    planned = part.weights[str(node.name)]
     whole = plan.values[str(node.inputs[1].name)]  # type: ignore[union-attr]
-    shape, axis = shape_of(node.inputs[1]), weight_channel_axis(node)
-    assert shape is not None
-    if (
-        planned.params is None
-        or planned.codes is not None
-        or planned.spec.dtype != whole.spec.dtype
-    ):
+    weight, axis = weight_of(node.inputs[1]), weight_channel_axis(node)
+    assert weight is not None
+    columns = columns_of(node, weight, part.channels)
+    codes, params, granularity = planned.codes, planned.params, planned.spec.granularity
+    if params is None or planned.spec.dtype != whole.spec.dtype:
         return False
-    if isinstance(planned.spec.granularity, PerTensor):
-        return planned.params.scale.ndim == 0
-    return planned.spec.granularity == PerAxis(axis) and planned.params.scale.shape == (
-        shape[axis],
-    )
+    if codes is not None and codes.shape != columns.shape:
+        return False
+    if isinstance(granularity, PerTensor):
+        return params.scale.ndim == 0
+    return granularity == PerAxis(axis) and params.scale.shape == (columns.shape[axis],)

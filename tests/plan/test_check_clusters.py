@@ -52,6 +52,11 @@ def test_what_can_be_cut_is_right() -> None:
     assert found(plan()) == []
 
 
+def test_columns_may_have_codes() -> None:
+    codes = np.zeros((4, 2, 1, 1), np.int32)
+    assert found(plan(part(weights={"node_c": replace(W, codes=codes)}))) == []
+
+
 def part(**changes: object) -> ClusterSplit:
     return ClusterSplit((replace(PART, **changes),), {"node_c": X})  # type: ignore[arg-type]
 
@@ -78,8 +83,8 @@ WRONG: dict[str, tuple[Callable[[], QuantPlan], str]] = {
         lambda: plan(part(weights={"node_c": planned("int8", PerAxis(1), [1, 1], [0, 0])})),
         "no fitting plan of its columns",
     ),
-    "codes": (
-        lambda: plan(part(weights={"node_c": replace(W, codes=np.zeros((4, 2, 1, 1), np.int32))})),
+    "codes of another shape": (
+        lambda: plan(part(weights={"node_c": replace(W, codes=np.zeros((4, 6, 1, 1), np.int32))})),
         "no fitting plan of its columns",
     ),
     "float sums of a convolution": (
