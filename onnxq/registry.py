@@ -66,12 +66,10 @@ def default_pipeline() -> str:
         ConfigError: A pass of another package cannot be loaded, or two passes have one name.
     """
     foreign = chosen_foreign(Config())
-    rewrites, plans = (
-        [*float_rewrites(), *foreign.rewrites],
-        fitting_passes(Config(), lowered, every=True),
-    )
+    rewrites = [*float_rewrites(), *foreign.rewrites]
+    plans = fitting_passes(Config(), lowered, foreign.plans, every=True)
     tables = [_table("rewrite", p) for p in rewrites if not p.on_request]
-    tables += [_table("plan", p) for p in (*plans, *foreign.plans) if not p.on_request]
+    tables += [_table("plan", p) for p in plans if not p.on_request]
     return "\n".join(tables)
 
 
@@ -86,10 +84,11 @@ def chosen_foreign(config: Config) -> ForeignPasses:
 
     Raises:
         ConfigError: ``--passes``, ``--skip`` or ``--pipeline`` names what there is not, or leaves
-            out what is needed; a pass of another package cannot be loaded.
+            out what is needed, or contradicts another option; a pass of another package cannot
+            be loaded.
     """
     own = list(dict.fromkeys(p.name for p in _own()))
-    rewrites, fitting = float_rewrites(), fitting_passes(Config(), lowered, every=True)
+    rewrites, fitting = float_rewrites(), fitting_passes(config, lowered, every=True)
     others = [offer.name for offer in offers(own)]
     optional = [p.name for p in rewrites] + [p.name for p in fitting if p.name not in NEEDED]
     check_names(config, [*own, *others], [*optional, *others])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
@@ -178,9 +179,26 @@ def _check_options(where: str, found: Selectable, step: Step) -> None:
             there = f"it has {', '.join(known)}" if known else "it has none"
             hint = f"did you mean {close[0]}?" if close else there
             raise ConfigError(f"{where}: option '{key}' is unknown; {hint}")
-        option = found.options[key]
-        if option.read(value) is None:
+        option, elsewhere = found.options[key], _set_elsewhere(found, key)
+        read = option.read(value)
+        if read is None:
             raise ConfigError(f"{where}: {key} = {value!r} is not allowed; give {option.wanted}")
+        if elsewhere not in (None, read):
+            raise ConfigError(
+                f"{where}: {key} = {value!r} contradicts another option, which says "
+                f"{elsewhere!r}; leave one of them out"
+            )
+
+
+def _set_elsewhere(found: Selectable, key: str) -> object:
+    """Returns the value that another option gave to this one of a pass; None if none did."""
+    given = getattr(found, key)
+    defaults: dict[str, object] = (
+        {field.name: field.default for field in dataclasses.fields(found)}
+        if dataclasses.is_dataclass(found)
+        else {}
+    )
+    return None if given == defaults.get(key, given) else given
 
 
 def _check_order(where: str, passes: Sequence[Selectable]) -> None:

@@ -137,6 +137,22 @@ def test_an_option_does_what_the_command_lines_does() -> None:
     assert to_bytes(piped.model) == to_bytes(plain.model)
 
 
+def test_an_option_that_the_command_line_contradicts_is_refused() -> None:
+    piped = table(method="minmax")
+    with pytest.raises(ConfigError) as caught:
+        chosen_foreign(Config.of({"pipeline": piped, "calibration": "percentile"}))
+    assert str(caught.value) == (
+        "the pipeline: [[plan]] fit-activations: method = 'minmax' contradicts another option, "
+        "which says 'percentile'; leave one of them out"
+    )
+
+
+def test_the_command_line_may_set_what_the_pipeline_leaves_open() -> None:
+    made = optimized(pipeline=table(), calibration="percentile:99.9")
+    plain = optimized(calibration="percentile:99.9")
+    assert to_bytes(made.model) == to_bytes(plain.model)
+
+
 def test_what_a_pipeline_leaves_out_does_not_run() -> None:
     made = optimized(pipeline=table(without=("correct-bias", "fold-pad")))
     names = {row.name for row in made.trace}

@@ -248,6 +248,18 @@ def test_a_wrong_pipeline_is_refused_with_its_key(table: Table, what: str, todo:
     assert refusal(table) == f"the pipeline: {what}; {todo}"
 
 
+@pytest.mark.parametrize(("percent", "fits"), [(95.0, True), (99.0, False)])
+def test_a_pipeline_may_not_contradict_another_option(percent: float, fits: bool) -> None:
+    config = piped({"plan": [{"name": "fit-ranges", "percent": percent}]})
+    passes = {"plan": [replace(PLANS[0], percent=95.0)]}
+    needed = {"plan": ()}
+    if fits:
+        check_pipeline(config, passes, fixed=(), needed=needed)
+        return
+    with pytest.raises(ConfigError, match=r"percent = 99\.0 contradicts another option, .* 95\.0"):
+        check_pipeline(config, passes, fixed=(), needed=needed)
+
+
 def test_what_is_skipped_need_not_exist() -> None:
     table: Table = {"rewrite": [{"name": "gone"}, {"name": "fold-pad"}]}
     check_table(table, skip="gone")

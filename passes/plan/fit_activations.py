@@ -106,7 +106,9 @@ class FitActivations(PlanPass):
         {
             "method": choice("lp", "minmax", "percentile"),
             "percent": number("a number above 50, up to 100", lambda share: 50 < share <= 100),
-            "p": number("a number from 1 to 10", lambda exponent: 1 <= exponent <= 10),
+            "p": number(
+                "a number from 1 to 10, 2 for squares", lambda exponent: 1 <= exponent <= 10
+            ),
         }
     )
     after = frozenset({"leave-unseen", "share-params"})
