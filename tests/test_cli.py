@@ -136,6 +136,20 @@ def test_a_pipeline_file_reaches_the_configuration(pipeline: Pipeline, tmp_path:
     ]
 
 
+def test_a_wrong_pipeline_file_is_one_line(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[[plan]]\npercent = 99\n")
+
+    assert cli.main(["optimize", "net.onnx", "--pipeline", str(file)]) == 2
+
+    assert capsys.readouterr().err == (
+        f'error: {file}: [[plan]] number 1 needs name = "…"; give the name of a pass\n'
+    )
+    assert pipeline.calls == []
+
+
 def test_every_field_of_the_configuration_is_an_option() -> None:
     help_text = command("optimize", "--help").stdout
 
