@@ -7,7 +7,9 @@ what it reads and t those of what it writes:
 
 over all convolutions that read the value, from the last layer to the first; t is 1 where nothing
 is scaled, and t[o] = s / s[o] where codes of one scale s are read with a scale s[o] per channel.
-The factors count if they bring the weights closer by 3 dB than factors of 1 do.
+The factors count if they bring the weights closer by 3 dB than factors of 1 do, and if they differ
+from channel to channel: nothing is gained by scaling all channels alike, so a reader whose whole
+weight is too large does not speak of what it reads, it is wrong.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["reader_factors"]
 
 _CLOSER = 0.5
+# Standard deviation of log f up to which factors are all the same but for rounding.
+_ALIKE = 0.03
 
 
 def reader_factors(
@@ -129,6 +133,8 @@ def _solved(
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = (target * weight).sum(axis=1) / power
     factor = np.where(np.isfinite(factor) & (factor > 0), factor, 1.0)
+    if np.log(factor).std() < _ALIKE:
+        return None
     before = np.square(target - weight).sum()
     after = np.square(target - weight * factor[:, None]).sum()
     return factor if after < _CLOSER * before else None

@@ -14,8 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
+import onnxq
 from onnxq.graph.io import load
 from onnxq.graph.spec import violations_qdq
+from tests.planted import damage_codes, weights_of
 from tests.support import run
 from tools.models.evaluate import detector_map, open_session, top1
 from tools.models.testset import MODELS, load_picture, load_recipe, load_sheet, pictures_of
@@ -221,3 +223,21 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     assert out == ""
     assert err.splitlines()[-1] == "error: interrupted; nothing was written"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@EACH
+def test_compare_names_a_layer_with_wrong_codes(name: str, outcomes: Outcomes) -> None:
+    second = load(outcomes(name).path)
+    layers = list(weights_of(second))
+    node = layers[len(layers) // 2]
+
+    found = onnxq.compare(
+        MODELS / f"{name}.onnx",
+        damage_codes(second, node, share=0.5),
+        pictures_of(name) / "calibration",
+        preprocess=str(MODELS / f"{name}.toml"),
+    )
+
+    assert found.guilty is not None
+    assert found.guilty.node == node

@@ -57,3 +57,10 @@ def test_nothing_is_scaled_where_a_writer_is_wrong_but_its_reader_is_not() -> No
     second = build(TEXT, w=W * np.float32(2), v=V)
 
     assert reader_factors(match_layers(real, second, feeds_for(real)), real, second) == {}
+
+
+def test_nothing_is_scaled_where_a_reader_s_whole_weight_is_too_large() -> None:
+    real = build(TEXT, w=W, v=V)
+    second = build(TEXT, w=W, v=V * np.float32(1.5))
+
+    assert reader_factors(match_layers(real, second, feeds_for(real)), real, second) == {}
