@@ -54,7 +54,7 @@ def pick_channels(
         editor: Of the graph.
         value: Float, with its channels along ``axis``.
         channels: int64 [k].
-        axis: Not negative.
+        axis: Negative from the end.
         affine: Of the codes; one scale.
     """
     dims = None if value.shape is None else list(value.shape)

@@ -93,7 +93,7 @@ def cut_sums(editor: GraphEditor, readers: Iterable[SplitReader]) -> None:
     """Turns every reader, lowered already, into the sum of the rest and of its parts."""
     picked: dict[int, ir.Value] = {}
     for node, value, split, weights in readers:
-        axis = 1 if node.op_type == "Conv" else len(value.shape or (0, 0)) - 1
+        axis = 1 if node.op_type == "Conv" else -1
         for part in split.parts:
             if id(part) not in picked:
                 picked[id(part)] = pick_channels(

@@ -130,6 +130,26 @@ def test_several_clusters_add_up() -> None:
     assert gain(context, three) > gain(context, two) + 10
 
 
+def test_channels_that_a_layer_norm_enlarges_are_taken_out_of_a_batch_of_any_size() -> None:
+    source = build(
+        f"""f (float[N,12,{C}] x, float[{C}] g, float[{C}] h, float[{C},24] w, float[{C},24] v)
+            => (float[N,12,24] y) {{
+            a = LayerNormalization<axis = -1>(x, g, h)
+            q = MatMul(a, w) k = MatMul(a, v) y = Add(q, k) }}""",
+        g=FACTOR, h=rng_weight(C) / 4,
+        w=rng_weight(C, 24) / FACTOR[:, None], v=rng_weight(C, 24, seed=1) / FACTOR[:, None],
+    )  # fmt: skip
+    shape = (2, 12, C)
+    feeds = [
+        {"x": np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+        for seed in range(4)
+    ]
+    context = context_for(source, target(), samples=feeds)
+    plan = plan_of(context, SplitOutliers())
+    assert [part.channels.tolist() for part in plan.clusters["a"].parts] == [OUTLIERS]
+    assert gain(context, plan) > 20
+
+
 def test_two_readers_are_cut_alike() -> None:
     source = convolution(
         "p = Conv(x, w, b) q = Conv(x, v) y = Add(p, q)",
