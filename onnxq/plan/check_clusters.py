@@ -8,6 +8,7 @@ import numpy as np
 
 from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import weight_channel_axis
+from onnxq.plan.channels import has_channels
 from onnxq.plan.cluster_sites import float_chain, readers_fault, value_fault, written_value
 from onnxq.plan.clusters import columns_of, input_axis
 from onnxq.plan.spec import PerAxis, PerTensor
@@ -34,7 +35,8 @@ def cluster_violations(
     2. The parts hold channels that the readers' weights have, each once, and not all of them.
     3. Every part has one scale, and a plan of its columns of each reader's weight: symmetric, with
        one scale or one per output channel, and codes of the columns' shape, if any.
-    4. A convolution's partial sums have one scale; other nodes have float ones.
+    4. A convolution's partial sums have one scale, and so has a Relu or Clip that they vanish into;
+       other nodes have float ones.
 
     Args:
         plan: What to check.
@@ -85,11 +87,14 @@ def _reader_fault(  # noqa: PLR0911 (a list of conditions)
     between = split.sums.get(name)
     if node.op_type != "Conv":
         return None if between is None else f"the partial sums of '{name}' are float"
-    written = plan.values[str(written_value(node, plan).name)]
+    behind = written_value(node, plan)
+    written = plan.values[str(behind.name)]
     if between is None or between.params is None or between.spec.axis is not None:
         return f"the partial sums of '{name}' need one scale"
-    if not isinstance(written.spec.granularity, PerTensor) or between.spec != written.spec:
-        return f"'{name}' must write one scale, and its partial sums the same dtype"
+    if between.spec.dtype != written.spec.dtype:
+        return f"'{name}' and its partial sums need one dtype"
+    if has_channels(written) and behind != node.outputs[0]:
+        return f"'{name}' must write one scale in front of {node.outputs[0].consumers()[0].op_type}"
     return None
 
 

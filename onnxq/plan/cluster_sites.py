@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.graph.query import only_use
-from onnxq.graph.roles import is_activation
+from onnxq.graph.roles import is_activation, is_constant
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.target import OpKind
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FloatChain", "float_chain", "readers_fault", "value_fault", "written_value"]
 
+_PLANAR = 4
+
 
 class FloatChain(NamedTuple):
     """What has to become float for a value to be written in float.
@@ -24,23 +26,31 @@ class FloatChain(NamedTuple):
     Attributes:
         nodes: Nodes that give up their integer kernels, the last one first.
         inner: Values between and in front of them that are planned and need not be any more.
+        written: Values in front of them that convolutions write on integers, with a scale per
+            channel from now on (``onnxq.plan.channels``): only float nodes read them.
     """
 
     nodes: tuple[ir.Node, ...]
     inner: tuple[ir.Value, ...]
+    written: tuple[ir.Value, ...] = ()
 
 
 def float_chain(value: ir.Value, target: Target, plan: QuantPlan) -> FloatChain | str:
     """Returns what has to become float in front of ``value``, or why that cannot be."""
     nodes: dict[ir.Node, None] = {}
     inner: dict[ir.Value, None] = {}
+    written: dict[ir.Value, None] = {}
     waiting = [value]
     while waiting:
-        node = waiting.pop().producer()
+        last = waiting.pop()
+        node = last.producer()
         if node is None or node in nodes or str(node.name) in plan.float_nodes:
             continue
         rule = target.ops.get(node.op_type)
         if rule is None:
+            continue
+        if last is not value and _writes_channels(node):
+            written[last] = None
             continue
         if rule.kind is not OpKind.RESCALES:
             return f"{node.op_type} '{node.name}' writes one scale"
@@ -55,7 +65,16 @@ def float_chain(value: ir.Value, target: Target, plan: QuantPlan) -> FloatChain 
             return f"others read the codes of '{source.name}'"
         if len(plan.group_of(str(source.name))) > 1:
             return f"'{source.name}' shares its scale with other values"
-    return FloatChain(tuple(nodes), tuple(inner))
+    free = tuple(source for source in inner if source not in written)
+    return FloatChain(tuple(nodes), free, tuple(written))
+
+
+def _writes_channels(node: ir.Node) -> bool:
+    """Whether a node can write its output with a scale per channel."""
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.op_type != "Conv" or not is_constant(weight) or weight is None or weight.shape is None:
+        return False
+    return len(weight.shape) >= _PLANAR and len(list(weight.uses())) == 1
 
 
 def value_fault(value: ir.Value, target: Target, plan: QuantPlan) -> str | None:

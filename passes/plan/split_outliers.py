@@ -6,8 +6,9 @@ would serve where the weight's columns are small as the channels are large, but 
 the unevenness on to the weight; clusters serve in both cases.
 
 Partial sums of a MatMul or Gemm stay float. A convolution runs on integers only if it writes codes:
-its partial sums get one common scale, which covers what was measured of each. It writes no scales
-per channel then: partial sums reach far below a Relu, in some channels very far in terms of these.
+its partial sums get one common scale, which covers what was measured of each. In front of a Relu it
+writes no scales per channel then: partial sums reach far below 0, in some channels very far in
+terms of these.
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from onnxq.numerics.affine import affine_params
 from onnxq.numerics.channel_clusters import cluster_channels
 from onnxq.pass_options import number, whole
 from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.channels import has_channels, writing_of
 from onnxq.plan.cluster_cost import lost_kernel, part_time, reader_times
 from onnxq.plan.cluster_noise import layer_noise
+from onnxq.plan.cluster_params import (
+    covering,
+    sum_plan,
+    with_channel_scales,
+    with_one_scale,
+)
 from onnxq.plan.cluster_sites import float_chain, readers_fault, value_fault, written_value
 from onnxq.plan.clusters import Cluster, ClusterSplit, input_axis
+from onnxq.plan.cost import Work
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.quant_plan import QuantPlan, ValuePlan
-from onnxq.plan.spec import PerTensor, QParams, QuantSpec
+from onnxq.plan.spec import PerTensor, QParams
 from onnxq.runtime.partial_sums import partial_ranges
 
 if TYPE_CHECKING:
@@ -74,7 +81,7 @@ class SplitOutliers(PlanPass):
     1. it has one scale of its own, of 8 bits, statistics per channel, and is no graph output;
     2. it is a graph input or written by a float node, or can be: by operators without weights that
        give up their integer kernels, and whose inputs nothing else reads; integer kernels could not
-       write two scales;
+       write two scales. Convolutions in front of these write scales per channel;
     3. all its readers run on integers and add up over its channels alone: Conv of one group, Gemm
        or MatMul, with a weight of their own;
     4. with the best clusters, the SQNR expected behind the readers rises by :attr:`least_gain`, and
@@ -121,15 +128,15 @@ class SplitOutliers(PlanPass):
                 sites.append(site)
         if not sites:
             return plan
-        sums = self._sums(context, sites)
+        plan = plan.with_values(_single_scales(sites, context, plan))
+        sums = self._sums(context, plan, sites)
         clusters = {str(site.value.name): _clusters(site, plan, sums) for site in sites}
         rests = {
             name: replace(plan.values[name], params=site.params[site.rest])
             for site in sites
             if (name := str(site.value.name))
         }
-        changed = {**_single_scales(sites, context, plan), **rests}
-        return replace(plan.with_values(changed), clusters={**plan.clusters, **clusters})
+        return replace(plan.with_values(rests), clusters={**plan.clusters, **clusters})
 
     def _try_split(
         self, value: ir.Value, context: PlanContext, plan: QuantPlan
@@ -151,7 +158,7 @@ class SplitOutliers(PlanPass):
         if site is None:
             return None
         fault = value_fault(value, context.target, plan) or readers_fault(value, readers, plan)
-        fault = fault or _too_dear(site, context, plan)
+        fault = fault or _unseen(value, context, plan) or _too_dear(site, context, plan)
         return f"outlier channels stay: {fault}" if fault else site
 
     def _best(
@@ -173,9 +180,9 @@ class SplitOutliers(PlanPass):
         )
         labels = cluster_channels(high - low, energy, self.clusters)
         count = int(labels.max()) + 1
-        limits = planned.spec.dtype.qmin, planned.spec.dtype.qmax
-        params = [_covering(low[labels == n], high[labels == n], limits) for n in range(count)]
-        common = float(_covering(low, high, limits).scale)
+        dtype = planned.spec.dtype
+        params = [covering(low[labels == n], high[labels == n], dtype) for n in range(count)]
+        common = float(covering(low, high, dtype).scale)
         steps = np.array([float(one.scale) for one in params])
         before = after = 0.0
         for node, layer, signal in zip(readers, layers, signals, strict=True):
@@ -192,7 +199,9 @@ class SplitOutliers(PlanPass):
         text = f"{taken} of {labels.size} channels apart: {first:.1f} → {second:.1f} dB expected"
         return _Site(value, readers, labels, rest, params, text)
 
-    def _sums(self, context: PlanContext, sites: list[_Site]) -> dict[str, ValuePlan]:
+    def _sums(
+        self, context: PlanContext, plan: QuantPlan, sites: list[_Site]
+    ) -> dict[str, ValuePlan]:
         """Returns how the partial sums of the convolutions are quantized, by node."""
         parts = {
             str(node.name): [channels for channels, _ in site.parts()]
@@ -204,45 +213,42 @@ class SplitOutliers(PlanPass):
             return {}
         feeds = context.samples(self.samples)
         ranges = partial_ranges(context.model, parts, feeds, threads=context.threads)
-        spec = QuantSpec(context.target.activation, symmetric=False)
-        limits = spec.dtype.qmin, spec.dtype.qmax
-        found = {}
-        for name, sums in ranges.items():
-            low = np.concatenate([one.low for one in sums])
-            high = np.concatenate([one.high for one in sums])
-            found[name] = ValuePlan(spec, _covering(low, high, limits))
-        return found
-
-
-def _covering(
-    low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], limits: tuple[int, int]
-) -> QParams:
-    return QParams(*affine_params(low.min(), high.max(), limits), method="minmax")
+        dtype = context.target.activation
+        nodes = {str(node.name): node for site in sites for node in site.readers}
+        return {
+            name: sum_plan(sums, writing_of(nodes[name], plan), dtype)
+            for name, sums in ranges.items()
+        }
 
 
 def _with_float_chain(site: _Site, context: PlanContext, plan: QuantPlan) -> QuantPlan:
     """Rule 2: what writes the value gives up its integer kernels."""
+    stats = context.stats
+    assert stats is not None
     chain = float_chain(site.value, context.target, plan)
     assert not isinstance(chain, str), "this was asked before"
     reasons = {str(node.name): _REASON for node in chain.nodes}
     inner = [str(value.name) for value in chain.inner]
-    return replace(plan.without(inner), float_nodes={**plan.float_nodes, **reasons})
+    plan = replace(plan.without(inner), float_nodes={**plan.float_nodes, **reasons})
+    return plan.with_values(
+        {
+            name: with_channel_scales(plan.values[name], stats[name])
+            for name in (str(value.name) for value in chain.written)
+        }
+    )
 
 
 def _single_scales(
     sites: Iterable[_Site], context: PlanContext, plan: QuantPlan
 ) -> dict[str, ValuePlan]:
-    """Returns plans with one scale for what convolutions that are cut write per channel."""
+    """Returns plans with one scale for what a Relu or Clip behind a convolution writes."""
     assert context.stats is not None
     found = {}
     for node in (node for site in sites for node in site.readers):
         name = str(written_value(node, plan).name)
         planned = plan.values.get(name)
-        if planned is None or isinstance(planned.spec.granularity, PerTensor):
-            continue
-        stats, limits = context.stats[name], (planned.spec.dtype.qmin, planned.spec.dtype.qmax)
-        params = QParams(*affine_params(stats.minimum, stats.maximum, limits), method="minmax")
-        found[name] = ValuePlan(replace(planned.spec, granularity=PerTensor()), params)
+        if planned is not None and has_channels(planned) and name != node.outputs[0].name:
+            found[name] = with_one_scale(planned, context.stats[name])
     return found
 
 
@@ -275,12 +281,26 @@ def _step(node: ir.Node, stats: Stats, plan: QuantPlan) -> float:
     return span / (dtype.qmax - dtype.qmin)
 
 
+def _unseen(value: ir.Value, context: PlanContext, plan: QuantPlan) -> str | None:
+    """Whether a scale per channel cannot be told of what convolutions in front write."""
+    assert context.stats is not None
+    chain = float_chain(value, context.target, plan)
+    assert not isinstance(chain, str), "this was asked before"
+    for name in (str(written.name) for written in chain.written):
+        if name not in context.stats or context.stats[name].channel_axis != 1:
+            return f"'{name}' has no statistics per channel"
+    return None
+
+
 def _too_dear(site: _Site, context: PlanContext, plan: QuantPlan) -> str | None:
     """Rule 5."""
     costs, shapes = context.target.costs, context.shapes
     chain = float_chain(site.value, context.target, plan)
     assert not isinstance(chain, str), "this was asked before"
     extra = sum(lost_kernel(node, costs, shapes) for node in chain.nodes)
+    for value in chain.written:
+        read = Work(outputs=math.prod(shapes.get(str(value.name), (0,))))
+        extra += costs.dequantize.microseconds(read)
     saved = 0.0
     for node in site.readers:
         for channels, _ in site.parts():

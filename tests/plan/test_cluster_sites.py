@@ -49,12 +49,12 @@ def test_operators_without_weights_give_up_their_kernels() -> None:
 @pytest.mark.parametrize("real", [("node_a",), ("node_a", "node_s")])
 def test_what_a_float_node_writes_needs_nothing(real: tuple[str, ...]) -> None:
     source = network(SILU)
-    assert float_chain(value(source, "a"), CPU, plan_of(source, real)) == ((), ())
+    assert float_chain(value(source, "a"), CPU, plan_of(source, real)) == ((), (), ())
 
 
 def test_a_graph_input_needs_nothing() -> None:
     source = network("y = Conv(x, w)")
-    assert float_chain(source.graph.inputs[0], CPU, plan_of(source)) == ((), ())
+    assert float_chain(source.graph.inputs[0], CPU, plan_of(source)) == ((), (), ())
 
 
 def test_float_readers_of_what_is_in_front_do_not_mind() -> None:
@@ -64,10 +64,20 @@ def test_float_readers_of_what_is_in_front_do_not_mind() -> None:
     assert [node.name for node in chain.nodes] == ["node_a"]
 
 
+def test_a_convolution_in_front_of_them_stays_on_integers() -> None:
+    source = network("c = Conv(x, v) a = HardSwish(c) y = Conv(a, w)")
+    chain = float_chain(value(source, "a"), CPU, plan_of(source))
+    assert not isinstance(chain, str)
+    assert [node.name for node in chain.nodes] == ["node_a"]
+    assert chain.inner == ()
+    assert [written.name for written in chain.written] == ["c"]
+
+
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [
-        ("c = Conv(x, v) a = HardSwish(c) y = Conv(a, w)", "Conv 'node_c' writes one scale"),
+        ("a = Conv(x, v) y = Conv(a, w)", "Conv 'node_a' writes one scale"),
+        ("c = Conv(x, v) a = Relu(c) y = Conv(a, w)", "Relu 'node_a' writes one scale"),
         ("a = HardSwish(x) p = Conv(a, w) q = Conv(x, v) y = Add(p, q)", "codes of 'x'"),
     ],
 )

@@ -15,10 +15,12 @@ from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.plan.check import violations
 from onnxq.plan.cost import KernelCost
 from onnxq.plan.quant_plan import QuantPlan
-from onnxq.plan.spec import PerTensor
+from onnxq.plan.spec import PerAxis, PerTensor
 from onnxq.runtime.compare import Reference
+from tests.passes.lower.optimized import optimized_ops
 from tests.passes.plan.planning import build, context_for, eager_target, revised
 from tests.passes.rewrite.building import rng_weight
+from tests.support import run
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -206,16 +208,41 @@ def test_1_a_graph_output_stays_whole() -> None:
     assert refusals(source) == ["outlier channels stay: it is a graph output"]
 
 
-def test_2_a_convolution_cannot_write_two_scales() -> None:
-    v = np.asarray(rng_weight(C, C, 1, 1) * FACTOR.reshape(C, 1, 1, 1) / FACTOR.reshape(1, C, 1, 1))
-    source = convolution(
-        "c = Conv(x, v) m = HardSwish(c) y = Conv(m, w, b)", extra=f", float[{C},{C},1,1] v", v=v
+def between(middle: str) -> ir.Model:
+    """A convolution writes c with outlier channels, ``middle`` makes m of it, another reads m."""
+    v = rng_weight(C, C, 1, 1) * FACTOR.reshape(C, 1, 1, 1) / FACTOR.reshape(1, C, 1, 1) / 8
+    return convolution(
+        f"c = Conv(x, v) {middle} y = Conv(m, w, b)", extra=f", float[{C},{C},1,1] v", v=v
     )
-    context = context_of(source)
+
+
+@pytest.mark.parametrize("middle", ["m = HardSwish(c)", "s = Sigmoid(c) m = Mul(c, s)"])
+def test_a_convolution_in_front_writes_scales_per_channel(middle: str) -> None:
+    context = context_of(between(middle))
     plan = plan_of(context, SplitOutliers())
+    assert set(plan.clusters) == {"x", "m"}
+    assert plan.values["c"].spec.granularity == PerAxis(1)
+    assert gain(context, plan) > 20
+    made = LowerToQdq(plan)(context.model).model
+    assert optimized_ops(made)["QLinearConv"] == 4
+    assert not {"Conv", "FusedConv"} & set(optimized_ops(made))
+    for feed in context.samples(2):
+        plain, fused = run(made, feed, "off")["y"], run(made, feed, "all")["y"]
+        assert np.abs(plain - fused).max() <= 0.02 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("middle", ["m = MaxPool<kernel_shape = [1,1]>(c)", "m = Clip(c, lo, hi)"])
+def test_2_an_integer_kernel_cannot_write_two_scales(middle: str) -> None:
+    v = rng_weight(C, C, 1, 1) * FACTOR.reshape(C, 1, 1, 1) / FACTOR.reshape(1, C, 1, 1) / 8
+    source = convolution(
+        f"c = Conv(x, v) {middle} y = Conv(m, w, b)",
+        extra=f", float[{C},{C},1,1] v, float lo, float hi", v=v, lo=-500.0, hi=500.0,
+    )  # fmt: skip
+    plan = plan_of(context_of(source), SplitOutliers())
     assert "m" not in plan.clusters
     texts = [n.text for n in plan.notes if n.where == "m" and n.source == "split-outliers"]
-    assert texts == ["outlier channels stay: Conv 'node_c' writes one scale"]
+    assert texts
+    assert texts[0].startswith("outlier channels stay: ")
 
 
 def test_2_what_others_read_as_codes_stays() -> None:
