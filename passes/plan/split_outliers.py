@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from onnxq.numerics.moments import Moments
     from onnxq.numerics.statistics import Stats
+    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
 __all__ = ["SplitOutliers"]
 
