@@ -3,7 +3,9 @@
 A value that convolutions write and read has scales per channel for nothing
 (``onnxq.plan.channels``): it is no site. A multiplication per channel in front of QuantizeLinear
 would serve where the weight's columns are small as the channels are large, but elsewhere it hands
-the unevenness on to the weight; clusters serve in both cases.
+the unevenness on to the weight; clusters serve in both cases. With 4 of 256 channels 60 times as
+large, a 3×3 convolution keeps 5.5 dB whole, 33 dB with the multiplication and 32 dB with clusters
+where the columns are small, and 23, 21 and 33 dB where they are not.
 
 Partial sums of a MatMul or Gemm stay float. A convolution runs on integers only if it writes codes:
 its partial sums get one common scale, which covers what was measured of each. In front of a Relu it
