@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
@@ -42,7 +43,6 @@ _EXAMPLES = """Examples:
 Exit codes: 0 done, 2 an error that the message tells how to mend, 3 a --require is missed
 (nothing is written), 130 interrupted, 1 a bug."""
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="OUT", help="File to write  [default: MODEL.int8.onnx]"),
@@ -106,15 +106,6 @@ Require = Annotated[
         "Repeatable.",
     ),
 ]
-Task = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="What the outputs mean: auto (recognize it), classification, detection or generic.",
-    ),
-]
-Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
-Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
 Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
 SavePlan = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the plan.")]
 Passes = Annotated[
@@ -130,13 +121,8 @@ Pipeline = Annotated[
     ),
 ]
 Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
-Json = Annotated[
-    Path | None,
-    typer.Option("--json", metavar="FILE", help="Report as JSON; - for standard output."),
-]
 Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
-Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
 Check = Annotated[bool, typer.Option("--check", help="Hold every pass to its contract (slower).")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")]
 Verbose = Annotated[

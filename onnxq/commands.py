@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ First = Annotated[
 Second = Annotated[
     str, typer.Argument(metavar="B.onnx", show_default=False, help="A model made from it.")
 ]
-Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
-Threads = Annotated[int, typer.Option(metavar="N", help="Threads to use; 0 = one per core.")]
 Batch = Annotated[
     int | None,
     typer.Option(metavar="N", help="Samples at a time, where the first dimension is open."),
@@ -79,15 +78,6 @@ Shape = Annotated[
     ),
 ]
 Profile = Annotated[bool, typer.Option("--profile", help="Show the time by operator.")]
-Task = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="What the outputs mean: auto (recognize it), classification, detection or generic.",
-    ),
-]
-Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]
-Scores = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold scores.")]
 Draw = Annotated[
     Path | None,
     typer.Option(
@@ -95,10 +85,6 @@ Draw = Annotated[
         help="Draw both models' detections side by side on the pictures, a PNG for each, at most "
         "50: green where the other model finds the box as well, red where it does not.",
     ),
-]
-Json = Annotated[
-    Path | None,
-    typer.Option("--json", metavar="FILE", help="Report as JSON; - for standard output."),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
 DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
