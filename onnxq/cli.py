@@ -109,7 +109,12 @@ Require = Annotated[
 Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
 SavePlan = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the plan.")]
 Passes = Annotated[
-    str, typer.Option(metavar="A,B", help="Run these passes alone (see 'onnxq passes').")
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="Run these passes alone (see 'onnxq passes'); +A joins A, which runs on request, to "
+        "the others.",
+    ),
 ]
 Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
 Pipeline = Annotated[

@@ -67,7 +67,8 @@ class Config:
         scores: Outputs that hold scores; empty = recognize them.
         plan: A plan to replay instead of deciding.
         save_plan: Where to write the plan.
-        passes: Names of the passes to run; empty = the default ones.
+        passes: Names of the passes to run; empty = the default ones. With a + in front: of one that
+            runs on request, to join the others.
         skip: Names of passes not to run.
         pipeline: The passes to run, their order and options: a TOML file, or a mapping with the
             same content; None = the default ones.

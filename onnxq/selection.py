@@ -1,4 +1,8 @@
-"""Which passes run, in which order and how: ``--passes``, ``--skip`` and ``--pipeline``."""
+"""Which passes run, in which order and how: ``--passes``, ``--skip`` and ``--pipeline``.
+
+``--passes a,b`` lets a and b run alone; ``--passes +c`` lets c, which runs on request, join the
+others.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,8 @@ PassT = TypeVar("PassT", bound=Selectable)
 
 def asked_for(config: Config, name: str) -> bool:
     """Returns whether ``config`` names the pass ``name`` as one to run."""
-    return name in config.passes or (config.pipeline is not None and name in config.pipeline.names)
+    named = name in {*_alone(config), *_added(config)}
+    return named or (config.pipeline is not None and name in config.pipeline.names)
 
 
 def may_run(config: Config, name: str) -> bool:
@@ -58,7 +63,8 @@ def may_run(config: Config, name: str) -> bool:
         return False
     pipeline = config.pipeline
     if pipeline is None:
-        return not config.passes or name in config.passes
+        alone = _alone(config)
+        return not alone or name in alone or name in _added(config)
     return name in pipeline.names or None in (pipeline.rewrite, pipeline.plan)
 
 
@@ -88,12 +94,22 @@ def arranged(
             if step.name not in config.skip
         ]
 
+    alone, joining = _alone(config), {*_added(config), *wished}
+
     def wanted(found: PassT) -> bool:
-        if config.passes:
-            return found.name in config.passes or found.name in needed
-        return not found.on_request or found.name in wished
+        if alone:
+            return found.name in {*alone, *_added(config), *needed}
+        return not found.on_request or found.name in joining
 
     return [p for p in passes if wanted(p) and p.name not in config.skip]
+
+
+def _alone(config: Config) -> list[str]:
+    return [name for name in config.passes if not name.startswith("+")]
+
+
+def _added(config: Config) -> list[str]:
+    return [name[1:] for name in config.passes if name.startswith("+")]
 
 
 # ---- checks --------------------------------------------------------------------------------------
@@ -110,7 +126,7 @@ def check_names(config: Config, known: Sequence[str], optional: Sequence[str]) -
     Raises:
         ConfigError: A name is unknown, or one to skip is needed.
     """
-    for name in (*config.passes, *config.skip):
+    for name in (*_alone(config), *_added(config), *config.skip):
         if name not in known:
             raise ConfigError(f"there is no pass '{name}'; {_hint(name, known)}")
     for name in config.skip:

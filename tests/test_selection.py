@@ -286,3 +286,25 @@ def test_a_pass_is_asked_for_by_name_or_by_pipeline() -> None:
     assert asked_for(Config(passes=("fold-pad",)), "fold-pad")
     assert asked_for(piped({"rewrite": [{"name": "fold-pad"}]}), "fold-pad")
     assert not asked_for(Config(), "fold-pad")
+
+
+def test_a_plus_lets_a_pass_on_request_join_the_others() -> None:
+    passes = [*REWRITES, Pass("split", on_request=True)]
+
+    def names(asked: str) -> list[str]:
+        return [
+            p.name
+            for p in arranged("rewrite", passes, Config.of({"passes": asked} if asked else {}))
+        ]
+
+    assert names("") == ["fold-pad", "fold-batchnorm"]
+    assert names("+split") == ["fold-pad", "fold-batchnorm", "split"]
+    assert names("fold-pad,+split") == ["fold-pad", "split"]
+    assert may_run(Config.of({"passes": "+split"}), "fold-pad")
+    assert asked_for(Config.of({"passes": "+split"}), "split")
+    assert not asked_for(Config.of({"passes": "+split"}), "fold-pad")
+
+
+def test_an_unknown_name_behind_a_plus_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no pass 'fold-pat'; did you mean fold-pad\?"):
+        check(passes="+fold-pat")
