@@ -9,13 +9,13 @@ profiling costs time itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from onnxq.config import Config, refuse_unknown
+from onnxq.config import Config, Options
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError, DataError, ModelError, OnnxqError
 from onnxq.graph.external import size_on_disk
@@ -33,7 +33,7 @@ from onnxq.runtime.session import CPU, make_session
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -51,7 +51,7 @@ _PROFILE_MS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchOptions:
+class BenchOptions(Options):
     """How models are measured.
 
     Attributes:
@@ -78,16 +78,6 @@ class BenchOptions:
     shapes: tuple[str, ...] = ()
     profile: bool = False
     seed: int = 0
-
-    @classmethod
-    def of(cls, options: Mapping[str, object]) -> Self:
-        """Makes them from loose options.
-
-        Raises:
-            ConfigError: An option is unknown or its value is not allowed.
-        """
-        refuse_unknown(options, [item.name for item in fields(cls)])
-        return cls(**options)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         if not (_is_number(self.seconds) and self.seconds > 0):

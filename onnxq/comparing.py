@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
-from onnxq.config import Config, refuse_unknown
+from onnxq.config import Config, Options
 from onnxq.data.calibration import CalibrationData
 from onnxq.data.given import given_files
 from onnxq.data.model_inputs import input_specs
@@ -28,7 +28,7 @@ from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.report.assemble import label
 from onnxq.report.compare_result import ComparedLayer, CompareResult
 from onnxq.report.drawings import Drawings
-from onnxq.report.verify import fidelity, recognized_task
+from onnxq.report.verify import TASK_PROBES, fidelity, recognized_task
 from onnxq.report.versions import versions
 from onnxq.runtime.blame import Rests, shares
 from onnxq.runtime.layer_errors import Observer, OwnOutputs, own_errors, whole_errors
@@ -55,14 +55,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareOptions", "compare"]
 
-_TASK_PROBES = 4
 _LAYER_SAMPLES = 16
 _BLAME_SAMPLES = 8
 _SUSPECTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
+class CompareOptions(Options):
     """How models are compared.
 
     Attributes:
@@ -87,16 +86,6 @@ class CompareOptions:
     draw: Path | None = None
     seed: int = Config.seed
     threads: int = 1
-
-    @classmethod
-    def of(cls, options: Mapping[str, object]) -> Self:
-        """Makes them from loose options.
-
-        Raises:
-            ConfigError: An option is unknown or its value is not allowed.
-        """
-        refuse_unknown(options, [item.name for item in fields(cls)])
-        return cls(**options)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         config = self.config
@@ -140,7 +129,7 @@ def compare(
     """
     tell: Progress = progress or silent
     case = _case(first, second, data, options)
-    probes = case.samples.spread(_TASK_PROBES)
+    probes = case.samples.spread(TASK_PROBES)
     task = recognized_task(case.real, probes, options.overrides, threads=case.threads)
     drawings = _drawings(options, task, case.samples, data)
     return CompareResult(

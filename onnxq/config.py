@@ -20,7 +20,7 @@ from onnxq.pipeline_file import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["METRICS", "CalibrationMethod", "Config", "Requirement", "refuse_unknown"]
+__all__ = ["METRICS", "CalibrationMethod", "Config", "Options", "Requirement"]
 
 
 def usable_cores() -> int:
@@ -29,12 +29,22 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def refuse_unknown(options: Iterable[str], known: Sequence[str]) -> None:
-    """Refuses options whose names are not among ``known``.
+class Options:
+    """What a command is told, as a frozen dataclass whose fields are the options."""
 
-    Raises:
-        ConfigError: One is not; the message names the one that was meant, or all there are.
-    """
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> Self:
+        """Makes them from loose options.
+
+        Raises:
+            ConfigError: An option is unknown or its value is not allowed.
+        """
+        _refuse_unknown(options, [item.name for item in fields(cls)])  # type: ignore[arg-type]
+        return cls(**options)
+
+
+def _refuse_unknown(options: Iterable[str], known: Sequence[str]) -> None:
+    """Names the option that was meant, or all there are."""
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -43,7 +53,7 @@ def refuse_unknown(options: Iterable[str], known: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Options):
     """The options of one run.
 
     Every field is read and checked once, at construction: a path may be given as text, a list as
@@ -117,16 +127,6 @@ class Config:
         self._refuse_idle_outputs()
         if self.passes and self.pipeline is not None:
             raise ConfigError("--passes and --pipeline both say which passes run; give one of them")
-
-    @classmethod
-    def of(cls, options: Mapping[str, object]) -> Self:
-        """Makes a configuration from loose options.
-
-        Raises:
-            ConfigError: An option is unknown or its value is not allowed.
-        """
-        refuse_unknown(options, [item.name for item in fields(cls)])
-        return cls(**options)  # type: ignore[arg-type]
 
     @property
     def calibration_method(self) -> CalibrationMethod:

@@ -29,7 +29,7 @@ from onnxq.registry import chosen_foreign
 from onnxq.report.assemble import Proof, Run, assemble
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
-from onnxq.report.verify import fidelity, heavy_layers, latency, recognized_task
+from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, recognized_task
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from onnxq.tasks.base import Task
 
 __all__ = ["optimize"]
-
-_TASK_PROBES = 4
 
 
 def optimize(
@@ -185,7 +183,7 @@ def _observed(
 def _task(original: ir.Model, samples: CalibrationData, config: Config) -> Task:
     """Recognizes early what the outputs mean: what the user says of them may not fit."""
     overrides = Overrides(config.task, config.boxes, config.scores)
-    feeds = samples.spread(_TASK_PROBES)
+    feeds = samples.spread(TASK_PROBES)
     return recognized_task(original, feeds, overrides, threads=config.cores)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnxq.pass_options import PassOption
     from onnxq.pipeline_file import Step
 
-__all__ = ["arranged", "asked_for", "check_names", "check_pipeline", "may_run"]
+__all__ = ["arranged", "check_names", "check_pipeline", "may_run"]
 
 
 class Selectable(Protocol):
@@ -49,12 +49,6 @@ PassT = TypeVar("PassT", bound=Selectable)
 
 
 # ---- what is asked for ---------------------------------------------------------------------------
-
-
-def asked_for(config: Config, name: str) -> bool:
-    """Returns whether ``config`` names the pass ``name`` as one to run."""
-    named = name in {*_alone(config), *_added(config)}
-    return named or (config.pipeline is not None and name in config.pipeline.names)
 
 
 def may_run(config: Config, name: str) -> bool:

@@ -12,7 +12,7 @@ All arithmetic is in float64 and rounded once, on writing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from onnxq.graph.edit import replace_weight
 from onnxq.graph.query import heavy, shape_of, weight_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
     import onnx_ir as ir
 
@@ -164,13 +166,10 @@ class LinearLayer:
         Returns:
             None if done; the reason if not, in which case nothing has changed.
         """
-        old = weight_of(self.node.inputs[1])
-        assert old is not None
         if bias is not None and self.kind == "MatMul" and self.rank != 2:
             return "a MatMul takes a bias only where its input is known to have rank 2"
-        with np.errstate(over="ignore"):
-            arrays = [np.asarray(a, old.dtype) for a in (weight, bias) if a is not None]
-        if not all(np.isfinite(array).all() for array in arrays):
+        arrays = self._rounded(weight, bias)
+        if not _finite(arrays):
             return "the folded weight or bias would overflow"
         replace_weight(self.node, 1, arrays[0])
         self.node.attributes.pop("alpha", None)
@@ -181,10 +180,24 @@ class LinearLayer:
             replace_weight(self.node, 2, arrays[1], self._bias_stem())
         return None
 
+    def holds(self, weight: Array, bias: Array | None) -> bool:
+        """Returns whether the node's dtype has room for this weight and bias."""
+        return _finite(self._rounded(weight, bias))
+
+    def _rounded(self, weight: Array, bias: Array | None) -> list[npt.NDArray[Any]]:
+        old = weight_of(self.node.inputs[1])
+        assert old is not None
+        with np.errstate(over="ignore"):
+            return [np.asarray(a, old.dtype) for a in (weight, bias) if a is not None]
+
     def _bias_stem(self) -> str:
         old = self.node.inputs[2] if len(self.node.inputs) > 2 else None
         own = self.node.name or self.node.outputs[0].name
         return old.name if old is not None and old.name else f"{own}.bias"
+
+
+def _finite(arrays: Iterable[npt.NDArray[Any]]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def linear_layer(node: ir.Node) -> LinearLayer | str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["cluster_channels", "clustering_cost"]
+__all__ = ["cluster_channels"]
 
 
 def cluster_channels(width: Array, energy: Array, count: int) -> npt.NDArray[np.int64]:
@@ -72,19 +72,3 @@ def _labels(
     for begin in begins:
         labels[order[begin:]] += 1
     return labels
-
-
-def clustering_cost(width: Array, energy: Array, labels: npt.NDArray[np.int64]) -> float:
-    """Returns the cost of a clustering.
-
-    Args:
-        width: float64 [C].
-        energy: float64 [C].
-        labels: int64 [C], any numbers.
-    """
-    return float(
-        sum(
-            np.square(width[labels == label].max()) * energy[labels == label].sum()
-            for label in np.unique(labels)
-        )
-    )

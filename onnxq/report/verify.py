@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     Feed = Mapping[str, npt.NDArray[Any]]
 
-__all__ = ["fidelity", "heavy_layers", "latency", "recognized_task"]
+__all__ = ["TASK_PROBES", "fidelity", "heavy_layers", "latency", "recognized_task"]
+
+TASK_PROBES = 4
+"""Samples on which the task is recognized."""
 
 _BUDGET_S = 0.6
 
@@ -75,11 +78,10 @@ def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
     first = make_session(real, threads=threads, spin=False)
     second = make_session(quantized, threads=threads, spin=False)
     comparison, samples = task.comparison(), 0
-    for outputs in ahead(lambda feed: (first.run(feed), second.run(feed)), feeds):
+    runs = ahead(lambda feed: (first.run(feed), second.run(feed)), feeds, progress=progress)
+    for outputs in runs:
         comparison.add(*outputs)
         samples += 1
-        if progress is not None:
-            progress(samples)
     return Fidelity.of(comparison.fidelity(), task, samples)
 
 

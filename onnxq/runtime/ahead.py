@@ -14,7 +14,12 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def ahead(
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[_Result]:
     """Yields ``function(item)`` for every item, in order, one result ahead of the consumer.
 
     What a consumer does in Python and what onnxruntime does, which holds no lock, go on side by
@@ -23,17 +28,19 @@ def ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Itera
     Args:
         function: Runs on a thread of its own, once at a time.
         items: Read one at a time, on the consumer's thread.
+        progress: Called with the number of results that the consumer is done with.
 
     Raises:
         Exception: What ``function`` raises, when its item's turn has come.
     """
     with ThreadPoolExecutor(max_workers=1) as worker:
-        under_way = None
-        for item in items:
-            job = worker.submit(function, item)
-            if under_way is not None:
-                yield under_way.result()
-            under_way = job
+        jobs = (worker.submit(function, item) for item in items)
+        under_way = next(jobs, None)
+        done = 0
+        while under_way is not None:
+            job, under_way = under_way, next(jobs, None)
+            yield job.result()
             del job
-        if under_way is not None:
-            yield under_way.result()
+            done += 1
+            if progress is not None:
+                progress(done)

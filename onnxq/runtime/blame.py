@@ -21,6 +21,7 @@ from onnxq.graph.query import descendants
 from onnxq.numerics.sqnr import SqnrSum
 from onnxq.runtime.ahead import ahead
 from onnxq.runtime.expose import produced_values
+from onnxq.runtime.matching import comparable
 from onnxq.runtime.pieces import PieceFinder, Pieces
 
 if TYPE_CHECKING:
@@ -110,12 +111,10 @@ def shares(
 
     total = _Cost()
     costs: dict[str, _Cost] = {}
-    for number, (outputs, found, alone) in enumerate(ahead(run, feeds), 1):
+    for outputs, found, alone in ahead(run, feeds, progress=progress):
         total.add(outputs, found)
         for value, other in alone.items():
             costs.setdefault(value, _Cost()).add(outputs, other)
-        if progress is not None:
-            progress(number)
     if not total.value or not np.isfinite(total.value):
         return {}
     return {name: cost.value / total.value for name, cost in costs.items()}
@@ -129,10 +128,8 @@ class _Cost:
 
     def add(self, wanted: Values, found: Values) -> None:
         for name, array in wanted.items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                continue
             seen = found.get(name, array)
-            if isinstance(seen, np.ndarray) and seen.shape == array.shape:
+            if comparable(array, seen):
                 self._sums.setdefault(name, SqnrSum()).add(array, seen)
 
     @property

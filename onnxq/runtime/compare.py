@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnxq.numerics.sqnr import SqnrSum
+from onnxq.runtime.matching import comparable
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ class Reference:
         for feed, outputs in self._runs:
             found = session.run(feed)
             for name, wanted in outputs.items():
-                comparable = isinstance(wanted, np.ndarray) and wanted.shape == found[name].shape
-                if comparable and wanted.dtype.kind == "f":
+                if comparable(wanted, found[name]):
                     sums.setdefault(name, SqnrSum()).add(wanted, found[name])
         return {name: total.decibels for name, total in sums.items()}

@@ -114,15 +114,15 @@ def whole_errors(
     """
     sums: dict[str, FitSums] = {}
     plain = {layer.value: SqnrSum() for layer in layers}
-    runs = ahead(lambda feed: (observer.wanted(feed), observer.found(feed)), feeds)
-    for number, (wanted, found) in enumerate(runs, 1):
+    both = ahead(
+        lambda feed: (observer.wanted(feed), observer.found(feed)), feeds, progress=progress
+    )
+    for wanted, found in both:
         for layer in layers:
             a, b = wanted[layer.value], found[layer.found]
             _add(plain[layer.value], a, b)
             if layer.value in expected and a.shape == b.shape and a.ndim >= _CHANNEL_RANK:
                 sums.setdefault(layer.value, FitSums()).add(a, b)
-        if progress is not None:
-            progress(number)
     levels = {name: total.decibels for name, total in plain.items()}
     fits = _settled(layers, levels, sums, expected)
     return {
@@ -227,11 +227,9 @@ def own_errors(
         progress: Called with the number of samples done.
     """
     sums = {layer.value: SqnrSum() for layer in layers}
-    for number, (wanted, made) in enumerate(ahead(own.beside(observer), feeds), 1):
+    for wanted, made in ahead(own.beside(observer), feeds, progress=progress):
         for name, found in made.items():
             _add(sums[name], wanted[name], found)
-        if progress is not None:
-            progress(number)
     return {name: total.decibels for name, total in sums.items()}
 
 

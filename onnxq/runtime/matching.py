@@ -102,7 +102,7 @@ def _common(
 
 
 def comparable(wanted: npt.NDArray[Any] | None, found: npt.NDArray[Any] | None) -> bool:
-    """Rule 2, on a run of both models."""
+    """Rule 2, on a run of both models: floats of one shape, whose difference means something."""
     if not isinstance(wanted, np.ndarray) or not isinstance(found, np.ndarray):
         return False
     return wanted.dtype.kind == found.dtype.kind == "f" and wanted.shape == found.shape

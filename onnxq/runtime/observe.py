@@ -64,12 +64,11 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
     gatherers = [Gatherer(name, axes.get(name, ...)) for name in names]
     samples = 0
     try:
-        for arrays in ahead(lambda item: _run(session, *item), enumerate(feeds)):
+        runs = ahead(lambda item: _run(session, *item), enumerate(feeds), progress=progress)
+        for arrays in runs:
             for gatherer in gatherers:
                 gatherer.add(arrays.pop(gatherer.name), samples)
             samples += 1
-            if progress is not None:
-                progress(samples)
         found = {gatherer.name: gatherer.stats() for gatherer in gatherers}
     except NotFiniteError as error:
         raise DataError(

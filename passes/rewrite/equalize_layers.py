@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from onnxq.graph.channel_factors import ChannelFactors, ChannelShift, FactoredLayer
-    from onnxq.graph.linear import LinearLayer
 
     Array = npt.NDArray[np.float64]
     Prior = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
@@ -72,7 +71,7 @@ class EqualizeLayersPass(RewritePass):
         """Puts the factors into effect; the last one is the 1 of what carries none."""
         weights = [_scaled(item, factors) for item in found.layers]
         for item, (weight, bias) in zip(found.layers, weights, strict=True):
-            if not _fits(item.layer, weight) or (bias is not None and not _fits(item.layer, bias)):
+            if not item.layer.holds(weight, bias):
                 return self.refuse(item.layer.node, "its weight would overflow")
         for item, (weight, bias) in zip(found.layers, weights, strict=True):
             item.layer.write(weight, bias)
@@ -100,13 +99,6 @@ def _scaled(item: FactoredLayer, factors: Array) -> tuple[Array, Array | None]:
     rows, columns = factors[item.writes], 1 / factors[item.reads]
     weight = item.layer.with_weight(item.layer.scaled_outputs(rows)).scaled_inputs(columns)
     return weight, None if item.layer.bias is None else item.layer.bias * rows
-
-
-def _fits(layer: LinearLayer, array: Array) -> bool:
-    old = weight_of(layer.node.inputs[1])
-    assert old is not None
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(array.astype(old.dtype)).all())
 
 
 def _multiply_shift(shift: ChannelShift, factors: Array) -> None:
