@@ -24,6 +24,7 @@ from onnxq.errors import ModelError, OnnxqError
 from onnxq.graph.io import load
 from onnxq.manager import PassManager, silent, teller
 from onnxq.options import folder_option
+from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import repair_passes
 from onnxq.report.assemble import label
 from onnxq.report.compare_result import ComparedLayer, CompareResult
@@ -242,7 +243,7 @@ def _repaired(source: ModelSource) -> ir.Model:
 def _folded(real: ir.Model) -> ir.Model:
     """Returns the model in the form whose weights a quantized one holds, if it has one."""
     try:
-        return rewritten(real, PassManager(), Config())
+        return rewritten(real, PassManager(), Config(), float_rewrites())
     except OnnxqError:
         return real
 

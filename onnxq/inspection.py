@@ -250,7 +250,7 @@ def _forecast(model: ir.Model, feed: Feed | None) -> Forecast:
     foreign = chosen_foreign(config)
     probes = [] if feed is None else [feed]
     manager = PassManager(judged=foreign.names, run_model=run_model, probes=probes)
-    model = rewritten(model, manager, config, foreign=foreign.rewrites)
+    model = rewritten(model, manager, config, [*float_rewrites(), *foreign.rewrites])
     context = plan_context(
         model, load_target(config.target), probes, lambda count: probes[:count], config.cores
     )

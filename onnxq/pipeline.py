@@ -21,6 +21,7 @@ from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowered, lowering_of
 from onnxq.passes.plan import deciding_passes, fitting_passes
+from onnxq.passes.rewrite import float_rewrites
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
@@ -34,6 +35,7 @@ from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.session import make_session, run_model
+from onnxq.runtime.survey import Survey
 from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
 
@@ -88,7 +90,9 @@ def optimize(
         probes=samples.probes() or _made_probes(original, foreign),
         progress=tell,
     )
-    model = rewritten(original, manager, config, integer=samples.any, foreign=foreign.rewrites)
+    survey = Survey(samples.spread, config.cores) if samples.any else None
+    rewrites = [*float_rewrites(survey=survey, integer=samples.any), *foreign.rewrites]
+    model = rewritten(original, manager, config, rewrites)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:
         plan = load_plan(config.plan)

@@ -12,7 +12,6 @@ from onnxq.graph.io import load, premature_operators, quantized_nodes, unknown_d
 from onnxq.graph.spec import check_float
 from onnxq.manager import PassManager
 from onnxq.passbase import PlanContext
-from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
 from onnxq.passes.rewrite.normalize import (
     normalize_passes,
@@ -116,9 +115,7 @@ def rewritten(
     original: ir.Model,
     manager: PassManager,
     config: Config,
-    *,
-    integer: bool = True,
-    foreign: Sequence[RewritePass] = (),
+    rewrites: Sequence[RewritePass],
 ) -> ir.Model:
     """Returns the model in the form that quantization knows; its function stays.
 
@@ -128,8 +125,7 @@ def rewritten(
         original: The model as it was read; it stays as it is.
         manager: Runs the rewrites.
         config: The options.
-        integer: Whether convolutions are to run on integers.
-        foreign: Rewrites of other packages, which come last unless the options say otherwise.
+        rewrites: All that may run, in their order unless the options say otherwise.
 
     Raises:
         ModelError: It cannot be brought into that form.
@@ -138,10 +134,9 @@ def rewritten(
     model = unchecked.rewrite(original.clone(), precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
-    every = [*float_rewrites(integer=integer), *foreign]
     wished = [EqualizeLayersPass.name] if config.weight_granularity == "tensor" else []
-    rewrites = arranged("rewrite", every, config, wished=wished)
-    model = manager.rewrite(model, rewrites, to_fixpoint=True)
+    chosen = arranged("rewrite", rewrites, config, wished=wished)
+    model = manager.rewrite(model, chosen, to_fixpoint=True)
     check_float(model)
     return model
 

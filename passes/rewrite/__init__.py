@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from onnxq.passbase import RewritePass
+    from onnxq.runtime.survey import Survey
 
 __all__ = ["float_rewrites"]
 
@@ -36,6 +37,7 @@ __all__ = ["float_rewrites"]
 def float_rewrites(
     prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
     *,
+    survey: Survey | None = None,
     integer: bool = True,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
@@ -47,6 +49,7 @@ def float_rewrites(
     Args:
         prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
             told by BatchNormalization.
+        survey: Calibration samples for rewrites that decide by data; None = there are none.
         integer: Whether convolutions are to run on integers, where other forms are fast.
     """
     return [
@@ -68,5 +71,5 @@ def float_rewrites(
         GlobalPoolPass(),
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
-        EqualizeLayersPass(prior),
+        EqualizeLayersPass(prior, survey),
     ]

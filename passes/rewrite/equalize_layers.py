@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from onnxq.graph.channel_factors import ChannelFactors, ChannelShift, FactoredLayer
+    from onnxq.runtime.survey import Survey
 
     Array = npt.NDArray[np.float64]
     Prior = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
@@ -47,14 +48,16 @@ class EqualizeLayersPass(RewritePass):
     Args:
         prior: Value name → (mean, standard deviation), float32 [channels] each, which are
             multiplied along.
+        survey: Calibration samples; None = there are none.
     """
 
     name = "equalize-layers"
     on_request = True
 
-    def __init__(self, prior: Prior | None = None) -> None:
+    def __init__(self, prior: Prior | None = None, survey: Survey | None = None) -> None:
         super().__init__()
         self.prior = prior
+        self.survey = survey
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Treats all layers of the main graph at once."""
