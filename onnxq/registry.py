@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onnxq.foreign import ForeignPasses
     from onnxq.passbase import LoweringPass
 
-__all__ = ["PassRow", "chosen_foreign", "default_pipeline", "known_passes"]
+__all__ = ["PassRow", "chosen_foreign", "default_pipeline", "known_passes", "optional_passes"]
 
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -90,8 +90,7 @@ def chosen_foreign(config: Config) -> ForeignPasses:
     own = list(dict.fromkeys(p.name for p in _own()))
     rewrites, fitting = float_rewrites(), fitting_passes(config, lowered, every=True)
     others = [offer.name for offer in offers(own)]
-    optional = [p.name for p in rewrites] + [p.name for p in fitting if p.name not in NEEDED]
-    check_names(config, [*own, *others], [*optional, *others])
+    check_names(config, [*own, *others], [*optional_passes(), *others])
     foreign = load_foreign(config, own)
     check_pipeline(
         config,
@@ -100,6 +99,13 @@ def chosen_foreign(config: Config) -> ForeignPasses:
         needed={"rewrite": (), "plan": NEEDED},
     )
     return foreign
+
+
+def optional_passes() -> list[str]:
+    """Returns the names of onnxq's own passes that a result can do without, in their order."""
+    fitting = fitting_passes(Config(), lowered, every=True)
+    names = [p.name for p in float_rewrites()] + [p.name for p in fitting]
+    return [name for name in names if name not in NEEDED]
 
 
 def _own() -> list[RewritePass | PlanPass | LoweringPass]:
