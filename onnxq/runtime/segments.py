@@ -2,7 +2,8 @@
 
 The nodes are cut into consecutive segments in topological order, each ending at a chosen node. A
 segment runs over all samples before the next one starts; only values that later segments read are
-kept. Every node runs exactly once per sample, without optimizations.
+kept. Every node runs exactly once per sample, without optimizations; what is made of weights alone
+is made anew by every segment that reads it, lest each sample holds a copy of it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ class SegmentedRun:
         self._live: list[dict[str, npt.NDArray[Any]]] = [dict(feed) for feed in samples]
         wanted, segment = set(ends), []
         self._segments: list[list[ir.Node]] = []
+        self._constant: dict[ir.Node, None] = {}
         for node in model.graph:
+            if all(self._is_constant(value) for value in read_values(node)):
+                self._constant[node] = None
+                continue
             segment.append(node)
             if node.name in wanted:
                 self._segments.append(segment)
@@ -66,9 +71,27 @@ class SegmentedRun:
                 if self._last_use(value) <= number:
                     del live[value]
 
+    def _is_constant(self, value: ir.Value) -> bool:
+        producer = value.producer()
+        return value.const_value is not None or (
+            producer is not None and producer in self._constant
+        )
+
+    def _with_constants(self, nodes: list[ir.Node]) -> list[ir.Node]:
+        """Returns the nodes behind those that make what they read of weights alone."""
+        found: dict[ir.Node, None] = {}
+        pending = [value for node in nodes for value in read_values(node)]
+        while pending:
+            producer = pending.pop().producer()
+            if producer is not None and producer in self._constant and producer not in found:
+                found[producer] = None
+                pending += read_values(producer)
+        return [*(node for node in self._constant if node in found), *nodes]
+
     def _run(self, number: int, nodes: list[ir.Node]) -> None:
         inputs, outputs = self._border(number, nodes)
-        piece = copied(Piece(self._model, tuple(nodes), tuple(inputs), tuple(outputs)))
+        every = tuple(self._with_constants(nodes))
+        piece = copied(Piece(self._model, every, tuple(inputs), tuple(outputs)))
         model = ir.Model(piece, ir_version=self._model.ir_version)
         session = make_session(model, optimize=False, threads=self._threads)
         for live in self._live:
@@ -84,7 +107,7 @@ class SegmentedRun:
         outputs: dict[str, None] = {str(nodes[-1].outputs[0].name): None}
         for node in nodes:
             for value in read_values(node):
-                if value.const_value is not None:
+                if self._is_constant(value):
                     continue
                 producer = value.producer()
                 if producer is None or id(producer) not in here:

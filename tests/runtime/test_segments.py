@@ -130,3 +130,20 @@ def test_samples_may_differ_in_shape() -> None:
     feeds = [feeds_for(graph, batch=n) for n in (1, 5)]
     *_, (_, last) = SegmentedRun(graph, ["node_a", "node_y"], feeds)
     assert [array.shape for array in last] == [(1, 4), (5, 4)]
+
+
+def test_what_is_made_of_weights_alone_is_never_kept_per_sample() -> None:
+    text = """f (float[1,4] x, float[4,4] w) => (float[1,4] y) {
+        t = Neg(w)
+        u = Abs(t)
+        a = MatMul(x, u)
+        b = MatMul(a, u)
+        y = Add(b, a) }"""
+    graph = build(text, w=rng_weight(4, 4))
+    feeds = samples(graph)
+    run = SegmentedRun(graph, ["node_a", "node_y"], feeds)
+    for _, arrays in run:
+        assert all(set(live) <= {"x", "a", "y"} for live in run._live)
+        last = list(arrays)
+    for feed, y in zip(feeds, last, strict=True):
+        np.testing.assert_array_equal(y, run_model(graph, feed, None)["y"])
