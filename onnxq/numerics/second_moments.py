@@ -1,0 +1,63 @@
+"""Second moments of what a linear layer reads: all that its squared output error depends on.
+
+With x what the float layer reads and x̂ what the quantized one does, for one group of channels,
+
+    E‖W x − Ŵ x̂‖²  =  tr(Ŵ H Ŵᵀ) − 2 tr(W C Ŵᵀ) + const,     H = E[x̂ x̂ᵀ],  C = E[x x̂ᵀ]
+
+A free bias takes the means out of both: then H and C are covariances.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float32]
+
+__all__ = ["SecondMoments"]
+
+
+class SecondMoments:
+    """Accumulates second moments, float32, over any number of samples.
+
+    Args:
+        groups: Number of channel groups G.
+        size: Length K of what one output of a group reads.
+    """
+
+    def __init__(self, groups: int, size: int) -> None:
+        self._count = 0
+        self._hessian = np.zeros((groups, size, size), np.float32)
+        self._cross = np.zeros((groups, size, size), np.float32)
+        self._means = np.zeros((2, groups, size), np.float64)
+
+    def add(self, x: Array, x_hat: Array) -> None:
+        """Takes in what both layers read, float32 [G, n, K] each."""
+        rows = x_hat.swapaxes(1, 2)
+        self._hessian += rows @ x_hat
+        self._cross += x.swapaxes(1, 2) @ x_hat
+        self._means += np.stack([x.sum(axis=1, dtype=np.float64), x_hat.sum(1, dtype=np.float64)])
+        self._count += x.shape[1]
+
+    @property
+    def means(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """E[x] and E[x̂], float64 [G, K] each."""
+        x, x_hat = self._means / max(1, self._count)
+        return x, x_hat
+
+    def matrices(self, *, centred: bool) -> tuple[Array, Array]:
+        """Returns H and C, float32 [G, K, K] each; covariances where ``centred``.
+
+        Rows and columns of C run over x and x̂.
+        """
+        number = np.float32(1 / max(1, self._count))
+        hessian, cross = self._hessian * number, self._cross * number
+        if centred:
+            x, x_hat = (mean.astype(np.float32) for mean in self.means)
+            hessian -= x_hat[:, :, np.newaxis] * x_hat[:, np.newaxis, :]
+            cross -= x[:, :, np.newaxis] * x_hat[:, np.newaxis, :]
+        return hessian, cross

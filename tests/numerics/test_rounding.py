@@ -1,0 +1,211 @@
+"""Rounding by second moments: each step does what it says, on random layers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxq.numerics.damped import Damped, inverse_factor
+from onnxq.numerics.rounding import (
+    coordinate_descent,
+    fitted_scale,
+    gptq,
+    least_squares_target,
+    output_error,
+)
+from onnxq.numerics.second_moments import SecondMoments
+
+Array = npt.NDArray[np.float64]
+LIMITS = (-8, 7)
+
+
+class Layer(NamedTuple):
+    weight: Array
+    x: npt.NDArray[np.float32]
+    x_hat: npt.NDArray[np.float32]
+    moments: SecondMoments
+
+
+def layer(seed: int, groups: int = 2, outputs: int = 3, size: int = 9, rows: int = 200) -> Layer:
+    """Correlated inputs, of which the quantized model delivers a disturbed copy."""
+    rng = np.random.default_rng(seed)
+    mix = rng.normal(size=(groups, size, size))
+    x = (rng.normal(size=(groups, rows, size)) @ mix + 0.5).astype(np.float32)
+    x_hat = (x + 0.2 * rng.normal(size=x.shape) + 0.1).astype(np.float32)
+    moments = SecondMoments(groups, size)
+    for part in np.array_split(np.arange(rows), 3):
+        moments.add(x[:, part], x_hat[:, part])
+    return Layer(rng.normal(size=(groups, outputs, size)), x, x_hat, moments)
+
+
+def nearest(weight: Array, scale: Array) -> npt.NDArray[np.int32]:
+    return np.clip(np.rint(weight / scale), *LIMITS).astype(np.int32)
+
+
+def scales(weight: Array) -> Array:
+    return np.asarray(np.abs(weight).max(axis=2, keepdims=True) / 7)
+
+
+seeds = st.integers(0, 10_000)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_moments_are_those_of_all_rows(seed: int) -> None:
+    one = layer(seed)
+
+    hessian, cross = one.moments.matrices(centred=False)
+    covariance, _ = one.moments.matrices(centred=True)
+
+    rows = one.x_hat.swapaxes(1, 2).astype(np.float64)
+    np.testing.assert_allclose(hessian, rows @ one.x_hat / 200, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        cross, one.x.swapaxes(1, 2).astype(np.float64) @ one.x_hat / 200, rtol=1e-3, atol=1e-3
+    )
+    wanted = [np.cov(group.T, bias=True) for group in one.x_hat.astype(np.float64)]
+    np.testing.assert_allclose(covariance, wanted, rtol=1e-3, atol=2e-3)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_quadratic_form_is_the_output_error(seed: int) -> None:
+    one = layer(seed)
+    hessian, _ = one.moments.matrices(centred=False)
+    other = one.weight + 0.3
+
+    error = output_error(other, one.weight, hessian.astype(np.float64))
+
+    outputs = one.x_hat @ (other - one.weight).swapaxes(1, 2)
+    np.testing.assert_allclose(error, np.square(outputs).mean(axis=1), rtol=1e-3)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_target_is_the_least_squares_solution(seed: int) -> None:
+    one = layer(seed)
+    hessian, cross = one.moments.matrices(centred=False)
+
+    found = least_squares_target(one.weight, Damped(hessian, 1e-9), cross)
+
+    for group in range(2):
+        wanted = one.x[group] @ one.weight[group].T
+        solution, *_ = np.linalg.lstsq(one.x_hat[group].astype(np.float64), wanted, rcond=None)
+        np.testing.assert_allclose(found[group], solution.T, rtol=1e-2, atol=1e-2)
+
+
+def test_directions_without_samples_keep_their_weights() -> None:
+    one = layer(0)
+    one.x[:, :, 4] = one.x_hat[:, :, 4] = 0
+    moments = SecondMoments(2, 9)
+    moments.add(one.x, one.x_hat)
+    hessian, cross = moments.matrices(centred=False)
+
+    found = least_squares_target(one.weight, Damped(hessian, 0.01), cross)
+
+    np.testing.assert_allclose(found[:, :, 4], one.weight[:, :, 4], rtol=1e-6)
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_the_factor_is_that_of_the_inverse(seed: int) -> None:
+    matrix = Damped(layer(seed).moments.matrices(centred=True)[0], 0.01).matrix
+
+    upper = inverse_factor(matrix)
+
+    assert (np.tril(upper, -1) == 0).all()
+    np.testing.assert_allclose(
+        upper.swapaxes(1, 2) @ upper @ matrix, np.broadcast_to(np.eye(9), matrix.shape), atol=1e-6
+    )
+
+
+def test_a_singular_matrix_is_damped_until_it_can_be_factored() -> None:
+    matrix = np.ones((1, 4, 4))
+
+    assert np.isfinite(inverse_factor(matrix)).all()
+
+
+@given(seeds, st.sampled_from([5, 9, 70]))
+@settings(max_examples=20, deadline=None)
+def test_gptq_without_correlation_rounds_to_the_nearest(seed: int, size: int) -> None:
+    weight = np.random.default_rng(seed).normal(size=(2, 3, size))
+    diagonal = np.random.default_rng(seed).uniform(0.5, 2, (2, size, 1)) * np.eye(size)
+    scale = scales(weight)
+
+    codes = gptq(weight, Damped(diagonal.astype(np.float32), 0.0), scale, LIMITS)
+
+    np.testing.assert_array_equal(codes, nearest(weight, scale))
+
+
+@pytest.mark.parametrize("size", [9, 150])
+def test_gptq_beats_the_nearest_on_correlated_inputs(size: int) -> None:
+    ratios = []
+    for seed in range(5):
+        one = layer(seed, size=size, rows=400)
+        damped = Damped(one.moments.matrices(centred=False)[0], 0.01)
+        scale = scales(one.weight)
+        errors = [
+            output_error(codes * scale, one.weight, damped.matrix).sum()
+            for codes in (gptq(one.weight, damped, scale, LIMITS), nearest(one.weight, scale))
+        ]
+        ratios.append(errors[0] / errors[1])
+    assert np.median(ratios) < 0.6
+
+
+@given(seeds, st.sampled_from([9, 70]))
+@settings(max_examples=20, deadline=None)
+def test_descent_never_raises_the_error_of_any_output(seed: int, size: int) -> None:
+    one = layer(seed, size=size)
+    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    scale = scales(one.weight)
+    first = nearest(one.weight, scale)
+
+    codes = coordinate_descent(first, one.weight, hessian, scale, LIMITS)
+
+    before = output_error(first * scale, one.weight, hessian)
+    after = output_error(codes * scale, one.weight, hessian)
+    assert (after <= before * (1 + 1e-9)).all()
+    assert after.sum() < before.sum()
+    assert codes.min() >= LIMITS[0]
+    assert codes.max() <= LIMITS[1]
+
+
+def test_descent_ends_where_no_single_code_can_improve() -> None:
+    one = layer(3, outputs=2, size=6)
+    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    scale = scales(one.weight)
+    codes = coordinate_descent(
+        nearest(one.weight, scale), one.weight, hessian, scale, LIMITS, sweeps=50
+    )
+    best = output_error(codes * scale, one.weight, hessian)
+
+    for column in range(6):
+        for by in (-1, 1):
+            other = codes.copy()
+            other[:, :, column] = np.clip(other[:, :, column] + by, *LIMITS)
+            assert (output_error(other * scale, one.weight, hessian) >= best - 1e-9).all()
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_a_fitted_scale_is_the_best_one(seed: int) -> None:
+    one = layer(seed)
+    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    codes = nearest(one.weight, scales(one.weight))
+
+    scale = fitted_scale(codes, one.weight, hessian)
+
+    best = output_error(codes * scale, one.weight, hessian)
+    for factor in (0.97, 1.03):
+        assert (output_error(codes * scale * factor, one.weight, hessian) >= best).all()
+
+
+def test_codes_that_point_away_have_no_scale() -> None:
+    codes = np.array([[[1, 0], [0, 0]]], np.int32)
+    target = np.array([[[-1.0, 0.0], [1.0, 1.0]]])
+
+    assert np.isnan(fitted_scale(codes, target, np.eye(2)[np.newaxis])).all()
