@@ -91,7 +91,9 @@ def optimize(
         progress=tell,
     )
     survey = Survey(samples.spread, config.cores) if samples.any else None
-    rewrites = [*float_rewrites(survey=survey, integer=samples.any), *foreign.rewrites]
+    per_channel = config.weight_granularity == "channel"
+    own = float_rewrites(survey=survey, integer=samples.any, per_channel=per_channel)
+    rewrites = [*own, *foreign.rewrites]
     model = rewritten(original, manager, config, rewrites)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     if config.plan is not None:

@@ -137,6 +137,18 @@ class LinearLayer:
         grouped = taps.reshape(self.group, -1, taps.shape[1])
         return np.asarray(grouped if self.kind == "Conv" else grouped.swapaxes(1, 2))
 
+    def taps(self) -> Array:
+        """Returns the weight with its axes in one order for all kinds of layer.
+
+        Returns:
+            float64 [groups, in_channels per group, out_channels per group, taps].
+        """
+        if self.kind in ("Gemm", "MatMul"):
+            weight = self.weight.T if _out_axis(self.node) == 0 else self.weight
+            return weight[np.newaxis, :, :, np.newaxis]
+        grouped = self.weight.reshape(self.group, -1, self.weight.shape[1], self.weight[0, 0].size)
+        return grouped.swapaxes(1, 2) if self.kind == "Conv" else grouped
+
     def response(self, shift: Array) -> Array:
         """Returns what a constant input ``shift[i]`` in channel i adds to each output channel.
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxq.runtime.observe import observe
+from onnxq.runtime.rows import sampled_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import onnx_ir as ir
 
+    from onnxq.numerics.migration import ChannelRows
     from onnxq.numerics.statistics import Stats
     from onnxq.runtime.session import Feed
 
@@ -48,3 +50,21 @@ class Survey:
             ModelError: onnxruntime refuses the model.
         """
         return observe(model, self.feeds(), values, threads=self.threads)
+
+    def rows(
+        self, model: ir.Model, axes: Mapping[str, int], per_sample: int
+    ) -> dict[str, ChannelRows]:
+        """Returns some rows of the named values of ``model`` as it is now.
+
+        Args:
+            model: Left as it is.
+            axes: Value name → axis of its channels.
+            per_sample: The most rows of a value from one sample.
+
+        Raises:
+            DataError: There is no sample, or one makes a value NaN or infinite.
+            ModelError: onnxruntime refuses the model.
+        """
+        return sampled_rows(
+            model, self.feeds(), axes, per_sample=per_sample, threads=self.threads
+        )

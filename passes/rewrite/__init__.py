@@ -21,6 +21,7 @@ from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
 from onnxq.passes.rewrite.select_early import SelectEarlyPass
+from onnxq.passes.rewrite.smooth_activations import SmoothActivationsPass
 from onnxq.passes.rewrite.sum_to_add import SumToAddPass
 from onnxq.passes.rewrite.unshuffle_channels import UnshuffleChannelsPass
 
@@ -39,6 +40,7 @@ def float_rewrites(
     *,
     survey: Survey | None = None,
     integer: bool = True,
+    per_channel: bool = True,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
 
@@ -51,6 +53,7 @@ def float_rewrites(
             told by BatchNormalization.
         survey: Calibration samples for rewrites that decide by data; None = there are none.
         integer: Whether convolutions are to run on integers, where other forms are fast.
+        per_channel: Whether weights will have a scale per output channel.
     """
     return [
         FoldDimensionsPass(),
@@ -72,4 +75,5 @@ def float_rewrites(
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
         EqualizeLayersPass(prior, survey),
+        SmoothActivationsPass(prior, survey, per_channel=per_channel),
     ]

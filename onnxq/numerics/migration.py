@@ -1,0 +1,189 @@
+"""How far the spread of an activation's channels should be moved into the weights that read it.
+
+An activation X has one scale for all channels, so the widest channel sets the step for all. Divided
+by s per channel, and with the rows of its readers' weights W multiplied by it, the product is the
+same and the noise another (Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training
+Quantization for Large Language Models", equation 4):
+
+    s_c = max|X_c|^α / max|W_c|^(1-α)
+
+α = 1 makes all channels of X equally wide, α = 0 those of W. For each α, on sampled rows x, with Q
+as both will be quantized:
+
+    error = mean over outputs o of   mean |Q(x / s) · Q(s · w_o) - x · w_o|² / Σ_c w_oc² E[x_c²]
+
+The taps of a convolution count as rows of their own, their noise taken as independent. An output's
+error is in units of its own size, so it does not change with factors that readers behind put on it,
+and a migration that was made is the best there is: s of a second one would be 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from onnxq.numerics.affine import affine_params, dequantize, quantize, symmetric_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+    Floats = npt.NDArray[np.float32]
+    Indices = npt.NDArray[np.int64]
+
+__all__ = ["ChannelRows", "Migration", "RowReader", "migration"]
+
+_ALPHAS = tuple(number / 10 for number in range(11))
+_CODES = (0, 255)
+_QMAX = 127
+# Parts of the range among which the one of least squared error is taken, as calibration does.
+_CUTS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2)
+# Channels and weights narrower than this part of the widest count as that wide.
+_FLOOR = 1e-4
+# Products per row that are computed: of a greater layer, evenly spaced outputs.
+_PRODUCTS = 2048
+
+
+class ChannelRows(NamedTuple):
+    """Samples of a value, channels last.
+
+    Attributes:
+        rows: float32 [R, C].
+        low: The least element of each channel over all that was seen, float32 [C].
+        high: The greatest, float32 [C].
+    """
+
+    rows: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class RowReader:
+    """A linear layer and what it reads.
+
+    Attributes:
+        source: What it reads.
+        weight: float [groups, channels in per group, channels out per group, taps].
+        numbers: Number of each input channel's factor, -1 for none; int64 [C].
+    """
+
+    source: ChannelRows
+    weight: npt.NDArray[np.floating]
+    numbers: Indices
+
+
+class Migration(NamedTuple):
+    """What to divide channels by.
+
+    Attributes:
+        alpha: The strength found.
+        scales: s, float64 [count], positive, with geometric mean 1.
+        gain: Decibels by which the error is less than without migration.
+    """
+
+    alpha: float
+    scales: Array
+    gain: float
+
+
+def migration(
+    readers: Sequence[RowReader], count: int, *, per_channel: bool = True
+) -> Migration | None:
+    """Returns the migration of least error for all ``readers`` together.
+
+    Args:
+        readers: All that read the channels; at least one.
+        count: How many factors there are.
+        per_channel: Whether weights get a scale for each output channel, or one in all.
+
+    Returns:
+        None where no migration is better than none.
+    """
+    wide, heavy = (_floored(most) for most in _extents(readers, count))
+    judged = [_Judge(reader, per_channel=per_channel) for reader in readers]
+    before = _error(judged, np.ones(count))
+    found: Migration | None = None
+    least = before
+    for alpha in _ALPHAS:
+        scales = wide**alpha / heavy ** (1 - alpha)
+        scales /= np.exp(np.log(scales).mean())
+        error = _error(judged, scales)
+        if error < least:
+            least = error
+            found = Migration(alpha, scales, float(10 * np.log10(before / max(error, 1e-300))))
+    return found
+
+
+def _error(judged: Sequence[_Judge], scales: Array) -> float:
+    return float(np.concatenate([judge.errors(scales) for judge in judged]).mean())
+
+
+def _extents(readers: Sequence[RowReader], count: int) -> tuple[Array, Array]:
+    """Returns the greatest magnitude of each channel, and of the weights that read it."""
+    wide, heavy = np.zeros(count + 1), np.zeros(count + 1)
+    for reader in readers:
+        reach = np.maximum(-reader.source.low, reader.source.high)
+        weights = np.abs(reader.weight).max(axis=(2, 3)).reshape(-1)
+        np.maximum.at(wide, reader.numbers, reach)
+        np.maximum.at(heavy, reader.numbers, weights)
+    return wide[:-1], heavy[:-1]
+
+
+def _floored(most: Array) -> Array:
+    widest = float(most.max(initial=0.0))
+    return np.maximum(most, widest * _FLOOR) if widest else np.ones_like(most)
+
+
+class _Judge:
+    """Measures the errors that quantization leaves behind one reader."""
+
+    def __init__(self, reader: RowReader, *, per_channel: bool) -> None:
+        groups, _, outputs, taps = reader.weight.shape
+        step = -(-groups * outputs * taps // _PRODUCTS)
+        self._weight = reader.weight[:, :, ::step].astype(np.float32)
+        self._source, self._numbers = reader.source, reader.numbers
+        self._per_channel = per_channel
+        self._exact = self._product(reader.source.rows, self._weight)
+        power = np.square(reader.source.rows, dtype=np.float64).mean(axis=0)
+        energy = np.square(self._weight, dtype=np.float64).sum(axis=3)
+        self._unit = (energy * power.reshape(groups, -1, 1)).sum(axis=1)
+
+    def errors(self, scales: Array) -> Array:
+        """Returns the error of each output that is not always 0, for ``scales`` [count]."""
+        by = np.append(scales, 1.0)[self._numbers].astype(np.float32)
+        found = self._product(self._coded_rows(by), self._coded_weight(by))
+        squares = np.square(found - self._exact, dtype=np.float64).sum(axis=3).mean(axis=1)
+        alive = self._unit > 0
+        return np.asarray(squares[alive] / self._unit[alive])
+
+    def _product(self, rows: Floats, weight: Floats) -> Floats:
+        """Returns [groups, R, outputs, taps]."""
+        groups, inputs, outputs, taps = weight.shape
+        left = rows.reshape(len(rows), groups, inputs).swapaxes(0, 1)
+        flat = np.matmul(left, weight.reshape(groups, inputs, -1))
+        return np.asarray(flat.reshape(groups, len(rows), outputs, taps), np.float32)
+
+    def _coded_rows(self, by: Floats) -> Floats:
+        rows = self._source.rows / by
+        low, high = float((self._source.low / by).min()), float((self._source.high / by).max())
+        best, least = rows, np.inf
+        for cut in _CUTS:
+            scale, zero = affine_params(cut * low, cut * high, _CODES)
+            coded = dequantize(quantize(rows, scale, zero, _CODES), scale, zero)
+            error = float(np.square(coded - rows, dtype=np.float64).sum())
+            if error < least:
+                best, least = coded, error
+        return best * by
+
+    def _coded_weight(self, by: Floats) -> Floats:
+        """Returns what is left of the weight, scaled back: products of it and rows are those."""
+        column = by.reshape(self._weight.shape[0], -1, 1, 1)
+        weight = self._weight * column
+        axes = (1, 3) if self._per_channel else None
+        scale = symmetric_scale(np.abs(weight).max(axis=axes, keepdims=True), _QMAX)
+        return np.asarray(np.rint(weight / scale) * scale / column, np.float32)
