@@ -11,11 +11,15 @@ import numpy.typing as npt
 
 from onnxq.numerics.interval import wilson_interval
 from onnxq.numerics.sqnr import SqnrSum
+from onnxq.tasks.loss import GenericLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import onnx_ir as ir
+
     from onnxq.tasks.head import Reader
+    from onnxq.tasks.loss import OutputLoss
 
 __all__ = [
     "Agreement",
@@ -141,6 +145,10 @@ class Comparison:
         return TaskFidelity({name: noise.decibels for name, noise in self._noises.items()})
 
 
+def _generic_loss(model: ir.Model) -> OutputLoss:
+    return GenericLoss([str(value.name) for value in model.graph.outputs])
+
+
 @dataclass(frozen=True)
 class Task:
     """What a model's outputs mean.
@@ -150,12 +158,15 @@ class Task:
         description: What was recognized, in one line.
         comparison: Makes an empty comparison.
         reader: Of a detector, turns outputs into boxes; else None.
+        loss: Makes the loss that a search minimizes, for the model as it is then: rewrites may have
+            renamed what is no output.
     """
 
     name: str
     description: str
     comparison: Callable[[], Comparison]
     reader: Reader | None = None
+    loss: Callable[[ir.Model], OutputLoss] = _generic_loss
 
 
 @dataclass(frozen=True, slots=True)

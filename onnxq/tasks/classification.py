@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxq.tasks.base import Agreement, Comparison, Task
+from onnxq.tasks.classification_loss import ClassificationLoss, answer_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,10 @@ def classification(scores: str, shape: Sequence[object], behind: str | None) -> 
     """
     by = f" from {behind}" if behind is not None else ""
     what = f"classification: {scores} holds scores of {shape[1]} classes{by}"
-    return Task("classification", what, partial(ClassificationComparison, scores))
+    loss = ClassificationLoss(scores, answer_form(behind))
+    return Task(
+        "classification", what, partial(ClassificationComparison, scores), loss=lambda _: loss
+    )
 
 
 def is_scores(shape: Sequence[int | None]) -> bool:

@@ -57,6 +57,20 @@ class ScoreForm:
             return columns
         return columns[..., 1:] if self.background == 0 else columns[..., :-1]
 
+    def pulled(
+        self, columns: npt.NDArray[np.float32], slope: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Returns the derivative by ``columns`` for that by :meth:`scores`' result."""
+        if self.background is not None:
+            ahead, behind = (1, 0) if self.background == 0 else (0, 1)
+            slope = np.pad(slope, [(0, 0)] * (slope.ndim - 1) + [(ahead, behind)])
+        if self.activation == "none":
+            return slope
+        whole = ScoreForm(self.activation).scores(columns)
+        if self.activation == "sigmoid":
+            return slope * whole * (1 - whole)
+        return np.asarray(whole * (slope - (slope * whole).sum(axis=-1, keepdims=True)))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -103,6 +117,31 @@ class Head:
     def table(self, outputs: Outputs) -> npt.NDArray[np.float32]:
         """Returns the scores of all places, float32 [batch, places, classes]."""
         return np.concatenate([self._scores(part, outputs) for part in self.parts], axis=1)
+
+    def add_slope(
+        self,
+        slope: npt.NDArray[np.float32],
+        outputs: Outputs,
+        to: dict[str, npt.NDArray[np.float32]],
+    ) -> None:
+        """Adds the derivative by the outputs for that by :meth:`table`'s result.
+
+        Args:
+            slope: float32 [batch, places, classes].
+            outputs: Where it is taken.
+            to: Arrays in the outputs' shapes, by name.
+        """
+        start = 0
+        for part in self.parts:
+            columns = part.scores.take(outputs)
+            mine = slope[:, start : start + columns.shape[1]]
+            start += columns.shape[1]
+            if part.objectness is not None:
+                gates = part.objectness.take(outputs)
+                by_gate = (mine * self.scores.scores(columns)).sum(axis=-1, keepdims=True)
+                part.objectness.add(self.objectness.pulled(gates, by_gate), to)
+                mine = mine * self.objectness.scores(gates)
+            part.scores.add(self.scores.pulled(columns, mine), to)
 
     def _scores(self, part: Part, outputs: Outputs) -> npt.NDArray[np.float32]:
         scores = self.scores.scores(part.scores.take(outputs))

@@ -68,6 +68,23 @@ class Layout:
             return split.transpose(0, 1, 3, 2).reshape(batch, -1, numbers)
         return values.reshape(batch, -1, numbers // self.anchors)
 
+    def untable(
+        self, table: npt.NDArray[np.float32], shape: tuple[int, ...]
+    ) -> npt.NDArray[np.float32]:
+        """Undoes :meth:`table`.
+
+        Args:
+            table: float32 [batch, locations, numbers].
+            shape: Of the output.
+        """
+        if self.form == "columns":
+            return table.transpose(0, 2, 1)
+        if self.form == "map" and len(shape) > 2:
+            numbers = shape[1] // self.anchors
+            split = table.reshape(shape[0], self.anchors, -1, numbers)
+            return split.transpose(0, 1, 3, 2).reshape(shape)
+        return table.reshape(shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -86,3 +103,15 @@ class Field:
     def take(self, outputs: Outputs) -> npt.NDArray[np.float32]:
         """Returns the columns as float32 [batch, locations, columns]."""
         return self.layout.table(outputs[self.layout.name])[:, :, self.start : self.stop]
+
+    def add(self, columns: npt.NDArray[np.float32], to: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Adds columns, as :meth:`take` returns them, to where they are taken from.
+
+        Args:
+            columns: float32 [batch, locations, columns].
+            to: Arrays in the outputs' shapes, by name; the layout's is replaced.
+        """
+        array = to[self.layout.name]
+        table = np.zeros(self.layout.table(array).shape, np.float32)
+        table[:, :, self.start : self.stop] = columns
+        to[self.layout.name] = array + self.layout.untable(table, array.shape)

@@ -20,6 +20,7 @@ from onnxq.tasks.context import Context, operator_behind
 from onnxq.tasks.dense import dense_head
 from onnxq.tasks.describe import described
 from onnxq.tasks.detection import BoxComparison, PlaceComparison
+from onnxq.tasks.detector_loss import detection_loss
 from onnxq.tasks.end_to_end import finished
 from onnxq.tasks.layout import Seen
 
@@ -107,7 +108,9 @@ def _seen(model: ir.Model, probes: Sequence[Outputs], overrides: Overrides) -> l
 
 def _detection(reader: Reader, outputs: Sequence[Seen]) -> Task:
     comparison = BoxComparison if reader.decoded else PlaceComparison
-    return Task("detection", described(reader, outputs), partial(comparison, reader), reader)
+    what = described(reader, outputs)
+    loss = partial(detection_loss, reader)
+    return Task("detection", what, partial(comparison, reader), reader, loss)
 
 
 def _vector(
