@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxq.graph.packed import widened_codes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,11 +36,13 @@ class WeightPart:
         source: What they read: the part's channels, dequantized.
         codes: Integers, the weight's shape with k input channels.
         affine: Of the codes.
+        bits: Of a code.
     """
 
     source: ir.Value
     codes: npt.NDArray[np.integer]
     affine: Affine
+    bits: int = 8
 
 
 def pick_channels(
@@ -86,9 +90,9 @@ def cut_sum(
     """
     summands = [_partial(editor, node, list(node.inputs), between)]
     for part in parts:
-        codes = editor.constant(f"{node.name}_part_codes", part.codes)
+        codes = widened_codes(editor, f"{node.name}_part_codes", part.codes, part.bits)
         weight = editor.dequantize(
-            codes, part.affine, stem=f"{node.name}_part", before=editor.graph[0]
+            codes, part.affine, stem=f"{node.name}_part", after=codes.producer()
         )
         summands.append(_partial(editor, node, [part.source, weight], between))
     together = "Sum" if node.op_type == "MatMul" else "Add"

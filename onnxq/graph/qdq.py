@@ -29,16 +29,20 @@ class Affine:
         scale: float32, [] or [n].
         zero_point: Integer array of the codes' storage type, the shape of ``scale``; None = 0.
         axis: Axis that ``scale`` runs along; None for one scale.
+        block: Consecutive indices of ``axis`` that share a scale, which has the rank of the codes
+            then; None for one index each.
     """
 
     scale: npt.NDArray[np.float32]
     zero_point: npt.NDArray[np.integer] | None = None
     axis: int | None = None
+    block: int | None = None
 
     @property
     def attributes(self) -> dict[str, int]:
         """The nodes' attributes."""
-        return {} if self.axis is None else {"axis": self.axis}
+        along = {} if self.axis is None else {"axis": self.axis}
+        return along if self.block is None else {**along, "block_size": self.block}
 
 
 class GraphEditor:

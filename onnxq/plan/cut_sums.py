@@ -42,13 +42,13 @@ class SplitReader(NamedTuple):
         node: The node.
         value: The float value.
         split: What is taken out of it.
-        weights: The codes of the node's weight for each part, and how they are read.
+        weights: The codes of the node's weight for each part, how they are read, and their bits.
     """
 
     node: ir.Node
     value: ir.Value
     split: ClusterSplit
-    weights: list[tuple[npt.NDArray[np.integer], Affine]]
+    weights: list[tuple[npt.NDArray[np.integer], Affine, int]]
 
 
 def split_readers(
@@ -74,7 +74,8 @@ def split_readers(
         for part in split.parts:
             columns = columns_of(node, weight, part.channels)
             planned = absorb(node, columns, part.weights[str(node.name)])
-            weights.append((weight_codes(columns, planned), affine_of(planned)))
+            bits = planned.spec.dtype.bits
+            weights.append((weight_codes(columns, planned), affine_of(planned), bits))
         found.append(SplitReader(node, value, split, weights))
     return found
 

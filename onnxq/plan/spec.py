@@ -91,7 +91,7 @@ class QuantSpec:
     Attributes:
         dtype: Integer type of the codes.
         symmetric: Zero point fixed at 0 (signed) or the middle of the range (unsigned), and codes
-            limited to [-qmax, qmax] for signed types.
+            limited to [-qmax, qmax] for signed types of 8 bits and more.
         granularity: Which elements share a scale.
     """
 

@@ -56,7 +56,11 @@ class Target:
     Attributes:
         name: How ``--target`` calls it.
         activation: Integer type of activations.
+        activation_bits: Widths of activations that its kernels take as they are, or clipped while
+            stored wider.
         weight: Integer type of weights; symmetric.
+        weight_bits: Widths of weights that its kernels take as they are, or widened as the model is
+            loaded.
         opset: Least opset that it needs.
         pair_bound: Greatest |x₀w₀ + x₁w₁| of two neighbouring products that every machine of this
             target adds up without saturation; None = no such limit.
@@ -66,11 +70,27 @@ class Target:
 
     name: str
     activation: IntType
+    activation_bits: tuple[int, ...]
     weight: IntType
+    weight_bits: tuple[int, ...]
     opset: int
     pair_bound: int | None
     ops: Mapping[str, OpRule]
     costs: CostTable
+
+    def activation_type(self, bits: int) -> IntType:
+        """Returns the type of activations of ``bits`` bits; raises TargetError if it has none."""
+        if bits not in self.activation_bits:
+            known = ", ".join(map(str, self.activation_bits))
+            raise TargetError(f"{self.name} has no activations of {bits} bits; give one of {known}")
+        return IntType(bits, self.activation.signed)
+
+    def weight_type(self, bits: int) -> IntType:
+        """Returns the type of weights of ``bits`` bits; raises TargetError if it has none."""
+        if bits not in self.weight_bits:
+            known = ", ".join(map(str, self.weight_bits))
+            raise TargetError(f"{self.name} has no weights of {bits} bits; give one of {known}")
+        return IntType(bits, self.weight.signed)
 
 
 def known_targets() -> list[str]:
@@ -105,8 +125,10 @@ def load_target(name: str) -> Target:
     data = tomllib.loads(text)
     return Target(
         name=name,
-        activation=IntType.parse(data["activation"]),
-        weight=IntType.parse(data["weight"]),
+        activation=(activation := IntType.parse(data["activation"])),
+        activation_bits=tuple(data.get("activation_bits", (activation.bits,))),
+        weight=(weight := IntType.parse(data["weight"])),
+        weight_bits=tuple(data.get("weight_bits", (weight.bits,))),
         opset=data["opset"],
         pair_bound=data.get("pair_bound"),
         ops={op: _rule(op, entry) for op, entry in data["ops"].items()},

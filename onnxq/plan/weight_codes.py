@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = ["code_limits", "weight_codes"]
 
+_BALANCED_BITS = 8
 # Elements that are quantized at once.
 _AT_ONCE = 1 << 20
 
 
 def code_limits(spec: QuantSpec) -> tuple[int, int]:
-    """Returns the least and the greatest code; [-qmax, qmax] for symmetric signed types."""
+    """Returns the least and the greatest code.
+
+    Symmetric signed types of 8 bits and more leave their least code out. Narrower ones have few:
+    the last of 16 is worth 0.3 to 0.5 dB, the last of 4 about 1 dB.
+    """
     dtype = spec.dtype
-    return (-dtype.qmax if spec.symmetric and dtype.signed else dtype.qmin), dtype.qmax
+    balanced = spec.symmetric and dtype.signed and dtype.bits >= _BALANCED_BITS
+    return (-dtype.qmax if balanced else dtype.qmin), dtype.qmax
 
 
 def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArray[np.integer]:

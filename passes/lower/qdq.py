@@ -5,7 +5,8 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
 1. One QuantizeLinear per planned value, right behind its producer; all uses read the
    DequantizeLinear of it, the graph output of that name included. A float node that writes floats
    reads what a float node wrote as it is: the residuals of a transformer lose nothing.
-2. Weights are stored as integers with a DequantizeLinear, one copy per distinct quantization.
+2. Weights are stored as integers with a DequantizeLinear, one copy per distinct quantization;
+   those of few bits packed (``onnxq.graph.packed``).
 3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
    float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
    a float one would make the MatMul float.
@@ -34,6 +35,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.hard_swish import hard_swish_on_codes
+from onnxq.graph.packed import widened_codes
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
@@ -136,10 +138,10 @@ class LowerToQdq(LoweringPass):
             key = (str(value.name), id(plan))
             if key not in self._weights:
                 stored = rest_of(node, position, weight_codes(weight, plan), self.plan)
-                codes = editor.constant(f"{value.name}_codes", stored)
-                first = editor.graph[0]
+                bits = plan.spec.dtype.bits
+                codes = widened_codes(editor, f"{value.name}_codes", stored, bits)
                 self._weights[key] = editor.dequantize(
-                    codes, affine_of(plan), stem=str(value.name), before=first
+                    codes, affine_of(plan), stem=str(value.name), after=codes.producer()
                 )
             node.replace_input_with(position, self._weights[key])
 

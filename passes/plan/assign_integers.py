@@ -42,6 +42,7 @@ class AssignIntegers(PlanPass):
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         forced_float: Node name → reason, for nodes that stay float whatever they cost.
         per_channel: One scale per output channel of a weight instead of one per weight.
+        weight_bits: Bits of a weight.
         preference: Share of its cost that an integer node is forgiven, since smaller files and
             less memory traffic are worth time; not where the whole would get slower than float.
     """
@@ -51,6 +52,7 @@ class AssignIntegers(PlanPass):
     keep_float: tuple[str, ...] = ()
     forced_float: Mapping[str, str] = field(default_factory=dict)
     per_channel: bool = True
+    weight_bits: int = 8
     preference: float = 0.15
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
@@ -133,7 +135,8 @@ class AssignIntegers(PlanPass):
                 weight = node.inputs[1]
                 assert weight is not None
                 axis = PerAxis(weight_channel_axis(node)) if self.per_channel else PerTensor()
-                values[str(weight.name)] = ValuePlan(QuantSpec(target.weight, True, axis))
+                dtype = target.weight_type(self.weight_bits)
+                values[str(weight.name)] = ValuePlan(QuantSpec(dtype, True, axis))
         return values, merge_groups(groups)
 
 

@@ -1,5 +1,8 @@
 """Scales of weights: symmetric, from the greatest magnitude of each channel or weight.
 
+Fewer than 8 bits are too few codes for that: their scale is searched for the least squared error,
+each weight counting as much as its input is large (``onnxq.numerics.scale_search``).
+
 A convolution that reads a value with a scale per channel has those scales folded into its weight
 first (``onnxq.plan.channels``); its codes are then part of the plan.
 
@@ -23,8 +26,10 @@ import numpy as np
 
 from onnxq.graph.on_disk import kept
 from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
-from onnxq.numerics.affine import quantize, symmetric_scale
+from onnxq.numerics.affine import quantize
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
+from onnxq.numerics.scale_search import searched_scale
+from onnxq.numerics.weight_scale import weight_scale
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import common_params, read_factors
 from onnxq.plan.clusters import columns_of
@@ -32,6 +37,8 @@ from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, QParams
 from onnxq.plan.target import OpKind
+from onnxq.plan.weight_codes import code_limits
+from onnxq.plan.weight_importance import weight_importance
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["FitWeights"]
 
 _BIAS_LIMIT = 2.0**30
+_FEW_BITS = 8
 
 
 def _channels_first(node: ir.Node, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -121,8 +129,12 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     rows = np.asarray(kernel_rows(first) if first.ndim > 2 else first, np.float32)
     dtype = wish.spec.dtype
     per_axis = isinstance(wish.spec.granularity, PerAxis)
-    magnitude = np.abs(rows).max(axis=1 if per_axis else None, initial=0.0)
-    scale = symmetric_scale(magnitude, dtype.qmax)
+    axis = weight_channel_axis(node) if per_axis else None
+    if few := dtype.bits < _FEW_BITS:
+        importance = _importance(node, weight, folded, context)
+        scale = searched_scale(weight, axis, code_limits(wish.spec), importance)
+    else:
+        scale = weight_scale(weight, axis, dtype.qmax)
     if wish.params is not None:
         scale = np.maximum(scale, wish.params.scale)
     reasons = []
@@ -142,12 +154,28 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
             scale = np.asarray(scale * factor, np.float32)
         codes = _limited_codes(node, first, scale, dtype.qmax, limit)
     if codes is None and folded is not None:
-        axis = weight_channel_axis(node) if per_axis else None
         zero = np.zeros_like(scale, np.int32)
-        codes = quantize(weight, scale, zero, (-dtype.qmax, dtype.qmax), axis)
-    params = QParams(scale, np.zeros_like(scale, np.int32), method="minmax")
+        codes = quantize(weight, scale, zero, code_limits(wish.spec), axis)
+    params = QParams(scale, np.zeros_like(scale, np.int32), method="mse" if few else "minmax")
     stored = None if codes is None else kept(codes)
     return replace(wish, params=params, codes=stored), "; ".join(reasons)
+
+
+def _importance(
+    node: ir.Node,
+    weight: npt.NDArray[np.float32],
+    folded: npt.NDArray[np.float32] | None,
+    context: PlanContext,
+) -> npt.NDArray[np.float32] | None:
+    """Returns how much each weight counts; None for all alike, as for some columns of a weight."""
+    name, whole = str(node.inputs[0].name), node.inputs[1]  # type: ignore[union-attr]
+    if context.stats is None or name not in context.stats or whole is None or whole.shape is None:
+        return None
+    if weight.shape != tuple(whole.shape.numpy()):
+        return None
+    shape = context.shapes.get(name)
+    found = weight_importance(node, context.stats[name], None if shape is None else len(shape))
+    return found if found is None or folded is None else np.asarray(found / folded**2, np.float32)
 
 
 def _pair_limit(node: ir.Node, context: PlanContext) -> int | None:

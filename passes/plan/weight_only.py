@@ -4,7 +4,10 @@ Every constant weight W of a heavy node gets one scale per output channel o,
 
     scale_o = max |W_o| / qmax,        Ŵ = scale · round(W / scale)
 
-and the nodes' inputs stay float: how a weight reaches its node is the lowering's matter.
+and the nodes' inputs stay float: how a weight reaches its node is the lowering's matter. Fewer than
+8 bits are too few codes for the greatest magnitude to decide: their scale is searched
+(``onnxq.numerics.scale_search``), and a matrix has one for every :data:`_BLOCK` weights of a
+column, as onnxruntime's kernel for such products wants it.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ import numpy as np
 
 from onnxq.graph.query import heavy, weight_of
 from onnxq.graph.roles import weight_channel_axis
+from onnxq.numerics.scale_search import searched_block_scale, searched_scale
 from onnxq.numerics.weight_scale import weight_scale
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import ValuePlan
-from onnxq.plan.spec import PerAxis, PerTensor, QParams, QuantSpec
+from onnxq.plan.spec import Granularity, PerAxis, PerBlock, PerTensor, QParams, QuantSpec
+from onnxq.plan.weight_codes import code_limits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["QuantizeWeightsOnly"]
 
 _WEIGHT_POSITION = 1
+_BLOCK = 32
+_FEW_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,9 @@ class QuantizeWeightsOnly(PlanPass):
 
     Attributes:
         keep_float: Patterns (as in fnmatch) of node names whose weights stay float.
-        per_channel: One scale per output channel instead of one per weight.
+        per_channel: One scale per output channel instead of one per weight, and one per block of a
+            matrix of few bits.
+        bits: Bits of a weight.
         least: Fewest elements of a weight for which it pays.
     """
 
@@ -55,6 +64,7 @@ class QuantizeWeightsOnly(PlanPass):
 
     keep_float: tuple[str, ...] = ()
     per_channel: bool = True
+    bits: int = 8
     least: int = 1024
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
@@ -75,7 +85,8 @@ class QuantizeWeightsOnly(PlanPass):
                 notes.append(Note(NoteKind.REFUSED, self.name, name, reason))
             elif str(value.name) not in values:
                 values[str(value.name)] = self._plan(node, weight, context)
-                text = f"weight stored as {context.target.weight}: {weight.size} elements"
+                dtype = values[str(value.name)].spec.dtype
+                text = f"weight stored as {dtype}: {weight.size} elements"
                 notes.append(Note(NoteKind.FIRED, self.name, name, text))
         kept = {**plan.float_nodes, **reasons}
         return replace(plan.with_values(values).with_notes(notes), float_nodes=kept)
@@ -98,9 +109,30 @@ class QuantizeWeightsOnly(PlanPass):
     def _plan(
         self, node: ir.Node, weight: npt.NDArray[np.generic], context: PlanContext
     ) -> ValuePlan:
-        dtype = context.target.weight
-        axis = weight_channel_axis(node) if self.per_channel else None
-        scale = weight_scale(np.asarray(weight, np.float32), axis, dtype.qmax)
-        params = QParams(scale, np.zeros_like(scale, np.int32), method="minmax")
-        granularity = PerTensor() if axis is None else PerAxis(axis)
-        return ValuePlan(QuantSpec(dtype, symmetric=True, granularity=granularity), params)
+        real = np.asarray(weight, np.float32)
+        spec = QuantSpec(
+            context.target.weight_type(self.bits),
+            symmetric=True,
+            granularity=self._granularity(node, real.shape),
+        )
+        scale, few = _scale(real, spec), self.bits < _FEW_BITS
+        zero = np.zeros_like(scale, np.int32)
+        return ValuePlan(spec, QParams(scale, zero, method="mse" if few else "minmax"))
+
+    def _granularity(self, node: ir.Node, shape: tuple[int, ...]) -> Granularity:
+        if not self.per_channel:
+            return PerTensor()
+        axis = weight_channel_axis(node)
+        blocked = self.bits < _FEW_BITS and len(shape) == 2 and node.op_type in ("Gemm", "MatMul")
+        if blocked and shape[1 - axis] % _BLOCK == 0:
+            return PerBlock(1 - axis, _BLOCK)
+        return PerAxis(axis)
+
+
+def _scale(weight: npt.NDArray[np.float32], spec: QuantSpec) -> npt.NDArray[np.float32]:
+    limits = code_limits(spec)
+    if isinstance(spec.granularity, PerBlock):
+        return searched_block_scale(weight, spec.granularity.axis, spec.granularity.size, limits)
+    if spec.dtype.bits < _FEW_BITS:
+        return searched_scale(weight, spec.axis, limits)
+    return weight_scale(weight, spec.axis, spec.dtype.qmax)

@@ -12,9 +12,15 @@ WEIGHT = np.array([[1, -4, 6], [8, 1000, -1000]], np.float32)
 
 @pytest.mark.parametrize(
     ("name", "symmetric", "limits"),
-    [("int8", True, (-127, 127)), ("int8", False, (-128, 127)), ("uint4", True, (0, 15))],
+    [
+        ("int8", True, (-127, 127)),
+        ("int8", False, (-128, 127)),
+        ("int4", True, (-8, 7)),
+        ("int2", True, (-2, 1)),
+        ("uint4", True, (0, 15)),
+    ],
 )
-def test_symmetric_signed_types_leave_the_least_code_out(
+def test_symmetric_wide_signed_types_leave_the_least_code_out(
     name: str, symmetric: bool, limits: tuple[int, int]
 ) -> None:
     assert code_limits(QuantSpec(IntType.parse(name), symmetric)) == limits
