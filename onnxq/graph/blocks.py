@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from onnxq.graph.moves import keeps_batch, moved, moves
+from onnxq.graph.moves import keeps_batch, moved, moved_values, moves
 from onnxq.graph.query import is_op, shape_of, weight_of
 
 if TYPE_CHECKING:
@@ -79,12 +79,8 @@ def _climb(value: ir.Value) -> list[ir.Node]:
         producers = dict.fromkeys(item.producer() for item in values if item is not None)
         nodes = [node for node in producers if node is not None and moves(node)]
         found |= dict.fromkeys(nodes)
-        values = [item for node in nodes for item in _data(node)]
+        values = [item for node in nodes for item in moved_values(node)]
     return list(found)
-
-
-def _data(node: ir.Node) -> Iterable[ir.Value | None]:
-    return node.inputs if is_op(node, "Concat") else node.inputs[:1]
 
 
 def _thins(node: ir.Node) -> bool:
@@ -145,7 +141,7 @@ class _Walk:
         node = None if value is None or depth == 0 else value.producer()
         if node is None or not moves(node):
             return None
-        inputs = [self._at(item, depth - 1) for item in _data(node)]
+        inputs = [self._at(item, depth - 1) for item in moved_values(node)]
         known = [item for item in inputs if item is not None]
         output = moved(node, known) if len(known) == len(inputs) else None
         kept = output is None or not self._dynamic or keeps_batch(node, output)

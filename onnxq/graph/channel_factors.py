@@ -5,7 +5,8 @@ pooling, moves of numbers, sums of values that carry the same factors. A linear 
 the channel takes the factor into its weight's row, one that reads it takes the inverse into its
 weight's column. Channels are followed one by one, through Concat and Split and across Flatten, so a
 factor is a set of channels of several values. Whatever does not commute with factors binds the
-channels that it touches to the factor 1.
+channels that it touches to the factor 1. A Clip with an upper bound commutes with factors in the
+channels that stay far below it, as long as the factor keeps them there.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1, from pairs of layers to any graph.
@@ -21,17 +22,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from onnxq.graph.affine import affine_input, read_affine
+from onnxq.graph.clips import OUT_OF_REACH, comes_near
 from onnxq.graph.homogeneous import is_homogeneous
 from onnxq.graph.linear import LinearLayer, linear_layer
-from onnxq.graph.moves import keeps_batch, moved, moves
+from onnxq.graph.moves import moved_channels, moved_values, moves
 from onnxq.graph.query import is_op, read_values, shape_of, weight_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
     import onnx_ir as ir
 
+    Array = npt.NDArray[np.float64]
     Indices = npt.NDArray[np.int64]
 
 __all__ = ["ChannelFactors", "ChannelShift", "FactoredLayer", "channel_factors"]
@@ -77,6 +80,8 @@ class ChannelFactors:
         shifts: The constants that a factor touches.
         carries: Value → number of each channel's factor, int64 [channels]; -1 for none.
         bound: What a linear layer computes → which reader of it lets no factor pass.
+        limits: The greatest value of each factor, at least 1, float64 [count]; inf for none.
+        clips: The Clips with an upper bound that a factor touches.
     """
 
     count: int
@@ -84,16 +89,22 @@ class ChannelFactors:
     shifts: tuple[ChannelShift, ...]
     carries: dict[ir.Value, Indices]
     bound: dict[ir.Value, str]
+    limits: Array
+    clips: tuple[ir.Node, ...]
 
 
-def channel_factors(graph: ir.Graph) -> ChannelFactors:
+def channel_factors(
+    graph: ir.Graph, reach: Mapping[ir.Node, Array] | None = None
+) -> ChannelFactors:
     """Returns the factors of ``graph``; those that no layer writes, or none reads, are left out.
 
     Args:
         graph: The main graph, sorted, with known shapes. Values without a known number of channels
             on axis 1 carry no factors.
+        reach: Clip with an upper bound → which part of the way to a bound each of its channels
+            goes (:mod:`onnxq.graph.clips`). Other such Clips let no factors pass.
     """
-    reader = _Reader()
+    reader = _Reader(reach or {})
     reader.bind(graph.inputs)
     for node in graph:
         reader.read(node)
@@ -104,12 +115,14 @@ def channel_factors(graph: ir.Graph) -> ChannelFactors:
 class _Reader:
     """Numbers the channels of all values, from 1; 0 stands for what is bound to the factor 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Mapping[ir.Node, Array]) -> None:
+        self._reach = reach
         self._channels: dict[ir.Value, Indices] = {}
         self._next = 1
         self._pairs: list[tuple[Indices, Indices]] = []
         self._layers: list[LinearLayer] = []
         self._shifts: list[tuple[ir.Node, int]] = []
+        self._clips: list[ir.Node] = []
         self._bound: dict[ir.Value, str] = {}
 
     def factors(self) -> ChannelFactors:
@@ -124,13 +137,25 @@ class _Reader:
             ChannelShift(node, position, carries[node.outputs[0]])
             for node, position in self._shifts
         ]
+        count = int(numbers.max(initial=-1)) + 1
+        clips = {node: carries[node.outputs[0]] for node in self._clips}
         return ChannelFactors(
-            int(numbers.max(initial=-1)) + 1,
+            count,
             tuple(item for item in layers if max(item.reads.max(), item.writes.max()) >= 0),
             tuple(item for item in shifts if item.carries.max() >= 0),
             carries,
             {v: self._bound[v] for v in (one.target for one in self._layers) if v in self._bound},
+            self._limits(clips, count),
+            tuple(node for node, numbers in clips.items() if numbers.max() >= 0),
         )
+
+    def _limits(self, clips: Mapping[ir.Node, Indices], count: int) -> Array:
+        """Returns how far each factor may go before a Clip that it passes would clip."""
+        limits = np.full(count + 1, np.inf)
+        for node, numbers in clips.items():
+            rooms = OUT_OF_REACH / np.maximum(self._reach[node], np.finfo(np.float64).tiny)
+            np.minimum.at(limits, numbers, np.maximum(rooms, 1.0))
+        return limits[:-1]
 
     def _numbers(self) -> Indices:
         """Returns the number of the factor of each channel, -1 for none."""
@@ -189,7 +214,9 @@ class _Reader:
             return self._read_layer(node)
         if is_homogeneous(node):
             return self._join(x, node.outputs[0])
-        if moves(node) or is_op(node, "Flatten", "Squeeze", "Unsqueeze"):
+        if node in self._reach:
+            return self._read_clip(node)
+        if moves(node):
             return self._read_move(node)
         if is_op(node, "Split"):
             return self._read_split(node)
@@ -212,6 +239,18 @@ class _Reader:
         if layer.kind in ("Gemm", "MatMul") and layer.rank != 2:
             return False
         self._layers.append(layer)
+        return True
+
+    def _read_clip(self, node: ir.Node) -> bool:
+        """Lets the factors of the channels pass that stay far below the upper bound."""
+        channels, reach = self.channels(node.inputs[0]), self._reach[node]
+        if channels is None or channels.size != reach.size:
+            return False
+        if not self._join(node.inputs[0], node.outputs[0]):
+            return False
+        near = channels[comes_near(reach)]
+        self._pairs.append((near, np.zeros_like(near)))
+        self._clips.append(node)
         return True
 
     def _read_affine(self, node: ir.Node) -> bool:
@@ -256,38 +295,12 @@ class _Reader:
 
     def _read_move(self, node: ir.Node) -> bool:
         """Follows every number; all that comes together in a channel has one factor."""
-        sources = list(node.inputs) if is_op(node, "Concat") else [node.inputs[0]]
-        numbers: list[Indices] = []
-        for value in sources:
-            channels, shape = self.channels(value), shape_of(value)
-            if channels is None or shape is None or None in shape[1:]:
-                return False
-            sizes = [size or 1 for size in shape[1:]]
-            column = channels.reshape(1, -1, *[1] * (len(shape) - 2))
-            numbers.append(np.broadcast_to(column, (2, *sizes)))
-        found = _moved(node, numbers)
+        channels = [self.channels(value) for value in moved_values(node)]
         target = self.channels(node.outputs[0])
-        if found is None or target is None or found.ndim < 2 or found.shape[:2] != (2, target.size):
+        known = [numbers for numbers in channels if numbers is not None]
+        rows = moved_channels(node, known) if len(known) == len(channels) else None
+        if target is None or rows is None or len(rows) != target.size:
             return False
-        rows = np.moveaxis(found, 1, 0).reshape(target.size, -1)
-        if (rows == rows[:, :1]).all():
-            rows = rows[:, :1]
         pairs = np.unique(np.stack([rows.reshape(-1), np.repeat(target, rows.shape[1])]), axis=1)
         self._pairs.append((pairs[0], pairs[1]))
         return True
-
-
-def _moved(node: ir.Node, inputs: Sequence[Indices]) -> Indices | None:
-    """Returns what ``node`` makes of index arrays with a batch of two that it must leave alone."""
-    array = inputs[0]
-    if is_op(node, "Flatten"):
-        axis = node.attributes.get_int("axis", 1)
-        return array.reshape(array.shape[0], -1) if axis == 1 else None
-    if is_op(node, "Squeeze", "Unsqueeze"):
-        shape = shape_of(node.outputs[0])
-        known = shape is not None and len(shape) > 1 and None not in shape[1:]
-        sizes = [size or 1 for size in (shape or ())[1:]]
-        fits = known and array.size == array.shape[0] * int(np.prod(sizes))
-        return array.reshape(array.shape[0], *sizes) if fits else None
-    found = moved(node, inputs)
-    return found if found is not None and keeps_batch(node, found) else None

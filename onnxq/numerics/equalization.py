@@ -4,7 +4,7 @@ A channel that is multiplied by f has its writers' rows multiplied by f and its 
 1 / f. With P the greatest magnitude in the rows and Q that in the columns, f = sqrt(Q / P) makes
 both sqrt(P · Q) (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
 Correction", equation 11). All channels take a part of that step together, again and again, since
-every layer stands between two of them.
+every layer stands between two of them. A factor with a greatest value goes no further than that.
 """
 
 from __future__ import annotations
@@ -47,26 +47,31 @@ class LayerMagnitudes(NamedTuple):
     writes: Indices
 
 
-def equalizing_factors(layers: Sequence[LayerMagnitudes], count: int) -> Array:
+def equalizing_factors(
+    layers: Sequence[LayerMagnitudes], count: int, limits: Array | None = None
+) -> Array:
     """Returns the factors that equalize the ranges of ``layers``.
 
     Args:
         layers: The layers.
         count: How many factors there are.
+        limits: The greatest value of each, at least 1, float64 [count]; None for no limit.
 
     Returns:
         float64 [count], positive; 1 for channels that are next to dead, and 1 for all where the
-        ranges are even already.
+        ranges are even already, or as even as the limits allow.
     """
     written, read = _ranges(layers, np.ones(count))
     alive = np.minimum(written, read) > _LEAST * np.maximum(written, read)
     logs, moved = np.zeros(count), np.zeros(count)
+    most = np.full(count, np.inf) if limits is None else np.log(limits)
     for number in range(_ROUNDS):
         written, read = _ranges(layers, np.exp(logs))
         missing = np.log(np.divide(read, written, out=np.ones(count), where=alive)) / 2
+        missing = np.minimum(missing, most - logs)
         if np.abs(missing).max(initial=0.0) < (_SETTLED if number else _EVEN):
             break
-        moved = _MOMENTUM * moved + _STEP * missing
+        moved = np.minimum(_MOMENTUM * moved + _STEP * missing, most - logs)
         logs += moved
     return np.exp(logs)
 

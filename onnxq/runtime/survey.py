@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnxq.graph.query import shape_of
 from onnxq.runtime.observe import observe
 from onnxq.runtime.rows import sampled_rows
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.numerics.migration import ChannelRows
+    from onnxq.numerics.moments import Moments
     from onnxq.numerics.statistics import Stats
     from onnxq.runtime.session import Feed
 
@@ -50,6 +52,29 @@ class Survey:
             ModelError: onnxruntime refuses the model.
         """
         return observe(model, self.feeds(), values, threads=self.threads)
+
+    def channels(self, model: ir.Model, values: Iterable[ir.Value]) -> dict[ir.Value, Moments]:
+        """Returns what each channel of ``values`` holds, along axis 1 whatever their rank.
+
+        Args:
+            model: Left as it is.
+            values: Values of its main graph. Those of a rank below 2 or an unknown one, and those
+                that are not floating point, are missing in the answer.
+
+        Returns:
+            Value → moments with entries of shape [channels].
+
+        Raises:
+            DataError: There is no sample, or one makes a value NaN or infinite.
+            ModelError: onnxruntime refuses the model.
+        """
+        names = {v: v.name for v in values if v.name and len(shape_of(v) or ()) > 1}
+        axes = dict.fromkeys(names.values(), 1)
+        if not axes:
+            return {}
+        stats = observe(model, self.feeds(), list(axes), channel_axis=axes, threads=self.threads)
+        found = {value: stats[name].channels for value, name in names.items() if name in stats}
+        return {value: channels for value, channels in found.items() if channels is not None}
 
     def rows(
         self, model: ir.Model, axes: Mapping[str, int], per_sample: int

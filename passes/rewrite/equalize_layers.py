@@ -15,39 +15,47 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.channel_factors import channel_factors
+from onnxq.graph.clips import OUT_OF_REACH, bounded_clip, clip_reach, comes_near
 from onnxq.graph.edit import replace_weight
 from onnxq.graph.query import shape_of, weight_of
 from onnxq.numerics.equalization import LayerMagnitudes, equalizing_factors
-from onnxq.passbase import RewritePass
+from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from onnxq.graph.channel_factors import ChannelFactors, ChannelShift, FactoredLayer
+    from onnxq.graph.prior import Prior
     from onnxq.runtime.survey import Survey
 
     Array = npt.NDArray[np.float64]
-    Prior = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 __all__ = ["EqualizeLayersPass"]
+
+_NAMED = 3
 
 
 class EqualizeLayersPass(RewritePass):
     """Multiplies channels by factors that even out the weights that write and read them.
 
-    1. A factor goes wherever :mod:`onnxq.graph.channel_factors` lets it; Clip with an upper bound,
-       gated values, graph inputs and outputs carry none.
+    1. A factor goes wherever :mod:`onnxq.graph.channel_factors` lets it; gated values, graph inputs
+       and outputs carry none.
     2. A layer whose weight others read as well carries none.
     3. Factors solve :mod:`onnxq.numerics.equalization` for all channels of the graph together.
     4. Nothing changes where the ranges are even within 5 percent already, or where a weight would
        become infinite.
+    5. Clip with an upper bound (ReLU6) lets factors pass in channels that no sample brings further
+       than three quarters of the way to it, and no factor brings them further than that. It then
+       computes the same for the samples, and for all that goes no further. Without samples it
+       carries none.
 
     Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
     Correction", section 4.1.
 
     Args:
-        prior: Value name → (mean, standard deviation), float32 [channels] each, which are
-            multiplied along.
+        prior: What is known of values, which is multiplied along.
         survey: Calibration samples; None = there are none.
     """
 
@@ -61,14 +69,41 @@ class EqualizeLayersPass(RewritePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Treats all layers of the main graph at once."""
-        found = channel_factors(model.graph)
-        factors = equalizing_factors([_magnitudes(item) for item in found.layers], found.count)
+        reach = self._reach(model)
+        found = channel_factors(model.graph, reach)
+        factors = equalizing_factors(
+            [_magnitudes(item) for item in found.layers], found.count, found.limits
+        )
         for reason, number in Counter(found.bound.values()).items():
             self.refuse(model.graph.name or "graph", f"{reason}: {number} layers carry no factors")
+        self._refuse_near(reach)
         modified = bool((factors != 1).any()) and self._try_multiply(
             model, found, np.append(factors, 1.0)
         )
         return ir.passes.PassResult(model, modified)
+
+    def _reach(self, model: ir.Model) -> dict[ir.Node, Array]:
+        """Rule 5: returns how far the samples go in the channels of each Clip."""
+        bounds = {node: found for node in model.graph if (found := bounded_clip(node)) is not None}
+        if self.survey is None:
+            return {}
+        read = [node.inputs[0] for node in bounds if node.inputs[0] is not None]
+        seen = self.survey.channels(model, read)
+        return {
+            node: clip_reach(bounds[node], seen[x].minimum, seen[x].maximum)
+            for node in bounds
+            if (x := node.inputs[0]) in seen
+        }
+
+    def _refuse_near(self, reach: Mapping[ir.Node, Array]) -> None:
+        for node, parts in reach.items():
+            near = int(comes_near(parts).sum())
+            if near:
+                self.refuse(
+                    node,
+                    f"{near} of {parts.size} channels carry no factors: samples go further than"
+                    f" {OUT_OF_REACH:.0%} of the way to its bound, up to {parts.max():.0%}",
+                )
 
     def _try_multiply(self, model: ir.Model, found: ChannelFactors, factors: Array) -> bool:
         """Puts the factors into effect; the last one is the 1 of what carries none."""
@@ -83,7 +118,7 @@ class EqualizeLayersPass(RewritePass):
         self._multiply_prior(found, factors)
         far = np.abs(np.log2(factors))
         text = f"{found.count} channels of {len(found.layers)} layers, by up to 2^{far.max():.1f}"
-        return self.fired(model.graph.name or "graph", text)
+        return self.fired(model.graph.name or "graph", text + _told_clips(found, factors))
 
     def _multiply_prior(self, found: ChannelFactors, factors: Array) -> None:
         for value, carries in found.carries.items():
@@ -92,6 +127,22 @@ class EqualizeLayersPass(RewritePass):
                 by = factors[carries]
                 mean, deviation = (np.asarray(array * by, np.float32) for array in known)
                 self.prior[str(value.name)] = (mean, deviation)
+
+
+def _told_clips(found: ChannelFactors, factors: Array) -> str:
+    """Rule 5: says which Clips count as Relu now."""
+    passed = [
+        node_label(node)
+        for node in found.clips
+        if (factors[found.carries[node.outputs[0]]] != 1).any()
+    ]
+    if not passed:
+        return ""
+    named = ", ".join(passed[:_NAMED]) + (", …" if len(passed) > _NAMED else "")
+    return (
+        f"; through {len(passed)} Clip ({named}) in channels that no sample brings further than"
+        f" {OUT_OF_REACH:.0%} of the way to the bound"
+    )
 
 
 def _magnitudes(item: FactoredLayer) -> LayerMagnitudes:

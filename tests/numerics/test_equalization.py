@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +67,23 @@ def test_groups_have_their_own_channels() -> None:
         LayerMagnitudes(np.array([[[1.0]], [[1.0]]]), both, none),
     ]
     np.testing.assert_allclose(equalizing_factors(layers, 2), [0.5, 1.0], rtol=0.03)
+
+
+def test_a_limit_holds_and_the_others_settle_around_it() -> None:
+    layers = chain(4, 3, seed=5)
+    free = equalizing_factors(layers, 12)
+    limits = np.full(12, np.inf)
+    limits[np.argmax(free)] = 1.5
+    assert free.max() > 1.5
+    factors = equalizing_factors(layers, 12, limits)
+    assert factors[np.argmax(free)] == pytest.approx(1.5)
+    assert (factors <= limits * (1 + 1e-9)).all()
+
+
+def test_what_only_a_limit_keeps_uneven_stays() -> None:
+    none, both = np.array([-1]), np.array([0])
+    layers = [
+        LayerMagnitudes(np.full((1, 1, 1), 1.0), none, both),
+        LayerMagnitudes(np.full((1, 1, 1), 9.0), both, none),
+    ]
+    np.testing.assert_array_equal(equalizing_factors(layers, 1, np.array([1.0])), [1.0])

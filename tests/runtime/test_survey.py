@@ -36,3 +36,14 @@ def test_every_observation_sees_the_same_samples() -> None:
     first, second = (survey.observe(build(_GRAPH), ["y"]) for _ in range(2))
 
     assert first["y"].minimum == second["y"].minimum == -2
+
+
+def test_channels_lie_on_axis_1_whatever_the_rank() -> None:
+    source = build("agraph (float[1,4,3] x, float[4] v) => (float[1,4,3] y, float[4] z) {"
+                   " y = Neg(x) z = Neg(v) }")  # fmt: skip
+    x = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
+    survey = Survey(lambda count: [{"x": x, "v": x[0, :, 0]}][:count])
+    found = survey.channels(source, source.graph.outputs)
+
+    assert list(found) == [source.graph.outputs[0]]
+    np.testing.assert_array_equal(found[source.graph.outputs[0]].minimum, [-2, -5, -8, -11])

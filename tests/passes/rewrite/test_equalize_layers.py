@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from onnxq.graph.query import weight_of
 from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
+from onnxq.runtime.survey import Survey
 from tests.passes.rewrite.building import build, rewritten, rng_weight
+from tests.support import feeds_for
 
 _HEAD = "f (float[2,4,6,6] x, float[6,4,3,3] w, float[6] b"
 
@@ -248,11 +250,106 @@ def test_recorded_means_are_multiplied_along() -> None:
     np.testing.assert_allclose(prior["c"][1], known[1] * factor, rtol=1e-5)
 
 
+# ---- rule 5: Clip with an upper bound -----------------------------------------------------------
+
+
+def observed(source: ir.Model) -> EqualizeLayersPass:
+    """The pass with two samples, the first of which is the one that functions are compared on."""
+    original = source.clone()
+    return EqualizeLayersPass(
+        survey=Survey(lambda count: [feeds_for(original, seed) for seed in range(min(count, 2))])
+    )
+
+
+def greatest(source: ir.Model) -> npt.NDArray[np.float64]:
+    """Returns the greatest number in each channel of c."""
+    found = observed(source).survey
+    assert found is not None
+    channels = found.observe(source, ["c"])["c"].channels
+    assert channels is not None
+    return channels.maximum
+
+
+def clipped(bound: float, low: float = 0.0, **weights: npt.ArrayLike) -> ir.Model:
+    return chain("d = Clip(c, low, k)", low=np.float32(low), k=np.float32(bound), **weights)
+
+
+def test_rule_5_a_clip_that_no_sample_comes_near_is_a_relu() -> None:
+    source, relu = clipped(1e9), chain("d = Relu(c)")
+    rewrite = observed(source)
+    assert rewrite(source).modified
+    assert rewrite.take_notes()[-1].text.endswith(
+        "; through 1 Clip (node_d) in channels that no sample brings further than 75% of the way to"
+        " the bound"
+    )
+    EqualizeLayersPass()(relu)
+    np.testing.assert_array_equal(weight(source, "y"), weight(relu, "y"))
+
+
+def test_rule_5_no_channel_is_brought_nearer_than_three_quarters() -> None:
+    def read_loudly(source: ir.Model) -> ir.Model:
+        value = source.graph.initializers["v"]
+        value.const_value = ir.tensor(1e4 * weight(source, "y"), name="v")
+        return source
+
+    bound = 1.5 * float(greatest(chain("d = Relu(c)")).max())
+    free, held = read_loudly(chain("d = Relu(c)")), read_loudly(clipped(bound))
+    EqualizeLayersPass()(free)
+    assert greatest(free).max() > bound
+    assert rewritten(observed(held), held).modified
+    np.testing.assert_allclose(greatest(held).max(), 0.75 * bound, rtol=1e-4)
+
+
+def test_rule_5_channels_that_come_near_carry_none() -> None:
+    source = clipped(1.0)
+    bound = float(np.sort(greatest(source))[2])
+    source = clipped(bound)
+    before, reached = weight(source, "c").copy(), greatest(source) / bound
+    outcome = rewritten(observed(source), source)
+    near = reached > 0.75
+    assert outcome.modified
+    (reason,) = outcome.reasons
+    assert reason == (
+        f"{near.sum()} of 6 channels carry no factors: samples go further than 75% of the way to"
+        f" its bound, up to {reached.max():.0%}"
+    )
+    changed = (weight(source, "c") != before).any((1, 2, 3))
+    assert not changed[near].any()
+    assert changed[~near].any()
+
+
+def test_rule_5_a_clip_that_all_channels_reach_carries_none() -> None:
+    source = clipped(float(greatest(chain("d = Relu(c)")).min()))
+    assert not rewritten(observed(source), source).modified
+
+
+def test_rule_5_a_lower_bound_below_0_counts_as_well() -> None:
+    far, near = clipped(1e9, low=-1e9), clipped(1e9, low=-1e-3)
+    assert rewritten(observed(far), far).modified
+    assert not rewritten(observed(near), near).modified
+
+
+def test_rule_5_channels_of_rank_3() -> None:
+    source = build(
+        """f (float[2,4,6] x, float[6,4,3] w, float low, float k, float[3,6,1] v)
+            => (float[2,3,4] y) {
+            c = Conv(x, w)
+            d = Clip(c, low, k)
+            y = Conv(d, v) }""",
+        w=uneven(6, 4, 3),
+        low=0.0,
+        k=1e9,
+        v=rng_weight(3, 6, 1),
+    )
+    assert rewritten(observed(source), source).modified
+
+
 _STEPS = st.sampled_from(
     [
         "{y} = Relu({x})",
         "{y} = LeakyRelu<alpha=0.1>({x})",
         "{y} = Sigmoid({x})",
+        "{y} = Clip({x}, low, high)",
         "{y} = Conv({x}, w{n})",
         "{y} = Conv<group=4>({x}, k{n})",
         "{y}c = Conv({x}, w{n}) {y} = Add({x}, {y}c)",
@@ -274,5 +371,7 @@ def test_any_network_keeps_its_function(steps: list[str], seed: int) -> None:
         if f"{kind}{n})" in step
     }
     heads = "".join(f", float[4,{array.shape[1]},1,1] {n}" for n, array in weights.items())
+    heads += ", float low, float high"
     text = f"f (float[2,4,5,5] v0{heads}) => (float[2,4,5,5] y) {{ {' '.join(body)} }}"
-    rewritten(EqualizeLayersPass(), build(text, **weights))
+    source = build(text, low=0.0, high=6.0, **weights)
+    rewritten(observed(source), source)

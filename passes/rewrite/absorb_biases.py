@@ -1,0 +1,216 @@
+"""High biases are absorbed: what a channel never falls below is taken off it, and put back behind.
+
+With pre-activations y = W1 x + b1 that stay above c > 0, a rectifier f leaves them alone, so::
+
+    W2 f(y) + b2  =  W2 f(y - c) + (b2 + W2 c)
+
+The channel's range becomes shorter by c, which matters where it is the longest of its value. Of
+the samples, c is the least pre-activation, or mean - 3 · standard deviation if that is smaller, so
+that what they do not show has room (the paper has the latter alone).
+
+Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
+section 4.1.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.graph.channel_shifts import channel_shifts
+from onnxq.graph.clips import bounded_clip, clip_reach, comes_near
+from onnxq.graph.homogeneous import is_homogeneous
+from onnxq.graph.linear import LinearLayer, linear_layer
+from onnxq.graph.query import is_op, only_use, shape_of
+from onnxq.passbase import RewritePass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from onnxq.graph.channel_shifts import ChannelShifts
+    from onnxq.graph.prior import Prior
+    from onnxq.numerics.moments import Moments
+    from onnxq.runtime.survey import Survey
+
+    Array = npt.NDArray[np.float64]
+
+__all__ = ["AbsorbBiasesPass"]
+
+# Standard deviations below the mean within which a channel is expected to stay.
+_DEVIATIONS = 3.0
+# The least part of the range that is worth it: some two steps of 8 bit.
+_LEAST = 0.01
+# What is a smaller part of the bias is what rounding left of the same shift, done before.
+_ROUNDING = 1e-5
+
+
+class _Site(NamedTuple):
+    """A rectifier behind a linear layer."""
+
+    layer: LinearLayer
+    node: ir.Node
+
+    @property
+    def output(self) -> ir.Value:
+        return self.node.outputs[0]
+
+
+class AbsorbBiasesPass(RewritePass):
+    """Moves what a channel never falls below from one linear layer's bias into the next one's.
+
+    1. A site is a linear layer and a Relu, LeakyRelu, PRelu, or Clip with a lower bound of at most
+       0, which alone reads it. The layer's weight is its own, and a MatMul has rank 2.
+    2. All that reads the channel behind it is a linear layer that can make up for it
+       (:mod:`onnxq.graph.channel_shifts`): without padding, with a weight of its own; pooling that
+       counts no zeros, Concat, Split, Flatten and other moves of numbers may stand in between.
+       No graph output holds it.
+    3. What is taken off is the least that the samples show, or less if mean - 3 · standard
+       deviation, of the samples or as recorded by BatchNormalization, is less. Without samples
+       nothing is.
+    4. It is more than 1 percent of the greatest number that is left in the value, and more than
+       rounding of the channel's bias.
+    5. Channels that come near the upper bound of a Clip stay as they are.
+    6. Nothing changes where a bias would become infinite.
+
+    Args:
+        prior: What is known of values; means move along.
+        survey: Calibration samples; None = there are none.
+    """
+
+    name = "absorb-biases"
+    on_request = True
+
+    def __init__(self, prior: Prior | None = None, survey: Survey | None = None) -> None:
+        super().__init__()
+        self.prior = prior
+        self.survey = survey
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Treats all sites of the main graph at once."""
+        sites = [site for node in model.graph if (site := self._site(node)) is not None]
+        if self.survey is None or not sites:
+            if sites:
+                self.refuse(model.graph.name or "graph", "there are no samples to decide by")
+            return ir.passes.PassResult(model, modified=False)
+        shifts = channel_shifts(model.graph, [site.output for site in sites])
+        open_sites = [site for site in sites if self._is_open(site, shifts)]
+        seen = self.survey.channels(model, [site.layer.target for site in open_sites])
+        taken = {
+            site: amounts
+            for site in open_sites
+            if (amounts := self._amounts(site, seen, shifts)) is not None
+        }
+        return ir.passes.PassResult(model, bool(taken) and self._try_absorb(taken, shifts))
+
+    def _site(self, node: ir.Node) -> _Site | None:
+        """Rule 1."""
+        x = node.inputs[0] if _rectifies(node) else None
+        producer = None if x is None else x.producer()
+        layer = None if producer is None else linear_layer(producer)
+        if x is None or not isinstance(layer, LinearLayer):
+            return None
+        reason = None
+        shape = shape_of(x)
+        if only_use(x) is None:
+            reason = "others read it too, or it is a graph output"
+        elif len(layer.node.inputs[1].uses()) > 1:  # type: ignore[union-attr]  # it has a weight
+            reason = "its weight is shared"
+        elif layer.kind in ("Gemm", "MatMul") and layer.rank != 2:
+            reason = "its input is not known to have rank 2"
+        elif shape is None or len(shape) < 2 or shape[1] != layer.out_channels:
+            reason = "the shape of what it computes is not known"
+        if reason is not None:
+            self.refuse(layer.node, reason)
+            return None
+        return _Site(layer, node)
+
+    def _is_open(self, site: _Site, shifts: ChannelShifts) -> bool:
+        """Rule 2."""
+        reasons = _reasons(site, shifts)
+        blocked = [reason for reason in reasons if reason is not None]
+        if len(blocked) < len(reasons):
+            return True
+        return self.refuse(site.layer.node, blocked[0])
+
+    def _amounts(
+        self, site: _Site, seen: Mapping[ir.Value, Moments], shifts: ChannelShifts
+    ) -> Array | None:
+        """Rules 3 to 5: returns what to take off each channel; None for nothing."""
+        moments = seen.get(site.layer.target)
+        if moments is None:
+            return None
+        amounts = self._spare(site, moments)
+        for channel, reason in enumerate(_reasons(site, shifts)):
+            if reason is not None and amounts[channel]:
+                amounts[channel] = 0.0
+                self.refuse(site.layer.node, f"channel {channel}: {reason}")
+        amounts[amounts <= _LEAST * (moments.maximum - amounts).max()] = 0.0
+        if amounts.any():
+            return amounts
+        self.refuse(site.layer.node, "no channel stays far enough above 0")
+        return None
+
+    def _spare(self, site: _Site, moments: Moments) -> Array:
+        """Rules 3 and 5: returns what each channel does not fall below, where that is positive."""
+        amounts = np.minimum(moments.minimum, moments.mean - _DEVIATIONS * moments.std)
+        name = str(site.layer.target.name)
+        if self.prior and name in self.prior:
+            mean, deviation = self.prior[name]
+            amounts = np.minimum(amounts, mean - _DEVIATIONS * deviation)
+        amounts[amounts <= _ROUNDING * np.abs(_bias(site.layer))] = 0.0
+        bounds = bounded_clip(site.node)
+        if bounds is not None:
+            amounts[comes_near(clip_reach(bounds, moments.minimum, moments.maximum))] = 0.0
+        return amounts
+
+    def _try_absorb(self, taken: Mapping[_Site, Array], shifts: ChannelShifts) -> bool:
+        """Rule 6: shifts the biases on both sides."""
+        table = np.zeros(1 + sum(numbers.size for numbers in shifts.numbers.values()))
+        added: dict[ir.Node, Array] = {}
+        layers: dict[ir.Node, LinearLayer] = {}
+        for site, amounts in taken.items():
+            table[shifts.numbers[site.output]] = amounts
+            layers[site.layer.node], added[site.layer.node] = site.layer, -amounts
+        for reader in shifts.readers:
+            if (amounts := table[reader.reads]).any():
+                node = reader.layer.node
+                layers[node] = reader.layer
+                added[node] = added.get(node, 0.0) + reader.layer.response(amounts)
+        biases = {n: added[n] + _bias(layer) for n, layer in layers.items()}
+        for node, layer in layers.items():
+            if not layer.holds(layer.weight, biases[node]):
+                return self.refuse(node, "its bias would overflow")
+        for node, layer in layers.items():
+            layer.write(layer.weight, biases[node])
+        return self._told(taken)
+
+    def _told(self, taken: Mapping[_Site, Array]) -> bool:
+        for site, amounts in taken.items():
+            target = site.layer.target
+            known = self.prior.get(str(target.name)) if self.prior else None
+            if known is not None and self.prior is not None:
+                mean = np.asarray(known[0] - amounts, np.float32)
+                self.prior[str(target.name)] = (mean, known[1])
+            count = np.count_nonzero(amounts)
+            self.fired(site.layer.node, f"{count} channels, by up to {amounts.max():.3g}")
+        return True
+
+
+def _reasons(site: _Site, shifts: ChannelShifts) -> list[str | None]:
+    """Returns for each channel why nothing can be taken off it, None if it can."""
+    return [shifts.blocked.get(int(number)) for number in shifts.numbers[site.output]]
+
+
+def _bias(layer: LinearLayer) -> Array:
+    return np.zeros(layer.out_channels) if layer.bias is None else layer.bias
+
+
+def _rectifies(node: ir.Node) -> bool:
+    """Says whether ``node`` leaves positive numbers alone, but for the upper bound of a Clip."""
+    if is_op(node, "Clip"):
+        return bounded_clip(node) is not None or is_homogeneous(node)
+    return is_op(node, "Relu", "LeakyRelu", "PRelu")
