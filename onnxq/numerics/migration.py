@@ -5,16 +5,17 @@ by s per channel, and with the rows of its readers' weights W multiplied by it, 
 same and the noise another (Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training
 Quantization for Large Language Models", equation 4):
 
-    s_c = max|X_c|^α / max|W_c|^(1-α)
+    s_c = max|X_c|^α / max_o(|w_oc| / u_o)^(1-α),        u_o² = Σ_c w_oc² E[x_c²]
 
 α = 1 makes all channels of X equally wide, α = 0 those of W. For each α, on sampled rows x, with Q
 as both will be quantized:
 
-    error = mean over outputs o of   mean |Q(x / s) · Q(s · w_o) - x · w_o|² / Σ_c w_oc² E[x_c²]
+    error = mean over outputs o of   mean |Q(x / s) · Q(s · w_o) - x · w_o|² / u_o²
 
-The taps of a convolution count as rows of their own, their noise taken as independent. An output's
-error is in units of its own size, so it does not change with factors that readers behind put on it,
-and a migration that was made is the best there is: s of a second one would be 1.
+The taps of a convolution count as rows of their own, their noise taken as independent. All that
+concerns an output is in units u_o of its own size, where the paper takes the weights as they are.
+So nothing changes with factors that readers behind put on the output, and a migration that was made
+is the best there is: s of a second one would be 1.
 """
 
 from __future__ import annotations
@@ -104,11 +105,10 @@ def migration(
     Returns:
         None where no migration is better than none.
     """
-    wide, heavy = (_floored(most) for most in _extents(readers, count))
     judged = [_Judge(reader, per_channel=per_channel) for reader in readers]
-    before = _error(judged, np.ones(count))
+    wide, heavy = (_floored(most) for most in _extents(readers, judged, count))
+    least = before = _error(judged, np.ones(count))
     found: Migration | None = None
-    least = before
     for alpha in _ALPHAS:
         scales = wide**alpha / heavy ** (1 - alpha)
         scales /= np.exp(np.log(scales).mean())
@@ -120,17 +120,19 @@ def migration(
 
 
 def _error(judged: Sequence[_Judge], scales: Array) -> float:
-    return float(np.concatenate([judge.errors(scales) for judge in judged]).mean())
+    errors = np.concatenate([judge.errors(scales) for judge in judged])
+    return float(errors.sum() / max(1, errors.size))
 
 
-def _extents(readers: Sequence[RowReader], count: int) -> tuple[Array, Array]:
+def _extents(
+    readers: Sequence[RowReader], judged: Sequence[_Judge], count: int
+) -> tuple[Array, Array]:
     """Returns the greatest magnitude of each channel, and of the weights that read it."""
     wide, heavy = np.zeros(count + 1), np.zeros(count + 1)
-    for reader in readers:
+    for reader, judge in zip(readers, judged, strict=True):
         reach = np.maximum(-reader.source.low, reader.source.high)
-        weights = np.abs(reader.weight).max(axis=(2, 3)).reshape(-1)
         np.maximum.at(wide, reader.numbers, reach)
-        np.maximum.at(heavy, reader.numbers, weights)
+        np.maximum.at(heavy, reader.numbers, judge.weights())
     return wide[:-1], heavy[:-1]
 
 
@@ -152,6 +154,13 @@ class _Judge:
         power = np.square(reader.source.rows, dtype=np.float64).mean(axis=0)
         energy = np.square(self._weight, dtype=np.float64).sum(axis=3)
         self._unit = (energy * power.reshape(groups, -1, 1)).sum(axis=1)
+
+    def weights(self) -> Array:
+        """Returns the greatest weight that reads each channel, in the outputs' units, [C]."""
+        units = np.sqrt(self._unit)[:, np.newaxis, :, np.newaxis]
+        weights = np.zeros(self._weight.shape)
+        np.divide(np.abs(self._weight), units, out=weights, where=units > 0)
+        return np.asarray(weights.max(axis=(2, 3))).reshape(-1)
 
     def errors(self, scales: Array) -> Array:
         """Returns the error of each output that is not always 0, for ``scales`` [count]."""

@@ -9,6 +9,7 @@ samples.
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from onnxq.graph.feature_factors import feature_factors
 from onnxq.graph.linear import LinearLayer, linear_layer
 from onnxq.graph.query import shape_of
 from onnxq.numerics.migration import RowReader, migration
+from onnxq.pass_options import switch
 from onnxq.passbase import RewritePass
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ class SmoothActivationsPass(RewritePass):
        :mod:`onnxq.numerics.migration`, with the strength of least error on the samples.
     4. Nothing changes where that error falls by less than :data:`_MARGIN` decibels, where a weight
        would become infinite, or without samples.
-    5. Where weights get one scale each, channels that linear layers write are left to
+    5. Convolutions are treated only where the option ``convolutions`` says so: where weights have
+       a scale per output channel, the plan gives activations between them scales per channel,
+       which does the same and comes after all else is known.
+    6. Where weights get one scale each, channels that linear layers write are left to
        equalize-layers, which weighs the rows of those weights as well.
 
     Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for
@@ -78,6 +83,7 @@ class SmoothActivationsPass(RewritePass):
 
     name = "smooth-activations"
     on_request = True
+    options = MappingProxyType({"convolutions": switch()})
 
     def __init__(
         self,
@@ -90,9 +96,10 @@ class SmoothActivationsPass(RewritePass):
         self.prior = prior
         self.survey = survey
         self.per_channel = per_channel
+        self.convolutions = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Treats features first, then the channels of convolutions."""
+        """Treats features first, then, if asked to, the channels of convolutions."""
         place = model.graph.name or "graph"
         if self.survey is None:
             self.refuse(place, "there are no samples to tell the channels' ranges")
@@ -103,9 +110,12 @@ class SmoothActivationsPass(RewritePass):
         modified = self._smooth(
             model, _Found(features.count, features.layers, features.constants, features.carries)
         )
-        found = channel_factors(model.graph)
-        constants = [_constant(shift) for shift in found.shifts]
-        modified |= self._smooth(model, _Found(found.count, found.layers, constants, found.carries))
+        if self.convolutions:
+            found = channel_factors(model.graph)
+            constants = [_constant(shift) for shift in found.shifts]
+            modified |= self._smooth(
+                model, _Found(found.count, found.layers, constants, found.carries)
+            )
         return ir.passes.PassResult(model, modified)
 
     def _smooth(self, model: ir.Model, found: _Found) -> bool:
