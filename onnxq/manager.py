@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.graph.prior import Prior
     from onnxq.passbase import LoweringPass, PlanContext, PlanPass, RewritePass, RunModel
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
@@ -129,7 +130,12 @@ class PassManager:
         self._progress = progress or silent
 
     def rewrite(
-        self, model: ir.Model, passes: Sequence[RewritePass], *, to_fixpoint: bool = False
+        self,
+        model: ir.Model,
+        passes: Sequence[RewritePass],
+        *,
+        to_fixpoint: bool = False,
+        prior: Prior | None = None,
     ) -> ir.Model:
         """Runs rewrites one after the other.
 
@@ -138,6 +144,9 @@ class PassManager:
             passes: The rewrites. One that was rolled back is not tried again.
             to_fixpoint: Whether to repeat the list until a round changes nothing, at most eight
                 times. Refusals are kept from the last round alone.
+            prior: What the rewrites write down of values. It follows the model: what is undone is
+                undone there too. A judged pass of others may mean something else by a name than
+                before, so nothing is taken as known behind it.
 
         Returns:
             The current model, which is another object than ``model`` after a roll-back.
@@ -145,7 +154,8 @@ class PassManager:
         Raises:
             OnnxqError: A rewrite met something that the user has to mend.
         """
-        state = Rewriting(model, run_model=self._run_model, probes=self._probes)
+        known: Prior = {} if prior is None else prior
+        state = Rewriting(model, run_model=self._run_model, probes=self._probes, prior=known)
         active, first = list(passes), len(self.trace.entries)
         for _ in range(_ROUNDS if to_fixpoint else 1):
             entries: list[TraceEntry] = []
@@ -153,6 +163,8 @@ class PassManager:
                 self._progress("rewrite", number, len(active))
                 judge = self._check or rewrite.name in self._judged
                 outcome = state.run(rewrite, judge=judge)
+                if outcome.modified and rewrite.name in self._judged:
+                    known.clear()
                 entries.append(TraceEntry(rewrite.name, "rewrite", *outcome))
             self._progress("rewrite", len(active), len(active))
             self._forget_refusals(first)

@@ -16,7 +16,7 @@ import abc
 import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,6 +26,7 @@ import onnx_ir as ir
 from onnxq.plan.note import Note, NoteKind
 
 if TYPE_CHECKING:
+    from onnxq.graph.prior import Prior
     from onnxq.numerics.statistics import Stats
     from onnxq.pass_options import PassOption
     from onnxq.plan.quant_plan import QuantPlan
@@ -55,6 +56,7 @@ class PlanContext:
         shapes: Value name → the shape that one sample gave it.
         samples: Returns a fresh iterator over at most that many calibration samples.
         threads: Threads that a pass may use.
+        prior: What BatchNormalization told of values before it was folded away; needs no data.
     """
 
     model: ir.Model
@@ -63,6 +65,7 @@ class PlanContext:
     shapes: Mapping[str, tuple[int, ...]]
     samples: Callable[[int], Iterable[Mapping[str, npt.NDArray[Any]]]]
     threads: int = 1
+    prior: Prior = field(default_factory=dict)
 
 
 def node_label(node: ir.Node) -> str:

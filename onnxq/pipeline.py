@@ -20,7 +20,7 @@ from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowered, lowering_of
-from onnxq.passes.plan import deciding_passes, fitting_passes
+from onnxq.passes.plan import dataless_passes, deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from onnxq.data.preprocess import Preprocess
     from onnxq.foreign import ForeignPasses
     from onnxq.graph.io import ModelSource
+    from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext
     from onnxq.runtime.session import Feed
@@ -91,11 +92,13 @@ def optimize(
         progress=tell,
     )
     survey = Survey(samples.spread, config.cores) if samples.any else None
+    prior: Prior = {}
     per_channel = config.weight_granularity == "channel"
-    own = float_rewrites(survey=survey, integer=samples.any, per_channel=per_channel)
+    own = float_rewrites(prior, survey=survey, integer=samples.any, per_channel=per_channel)
     rewrites = [*own, *foreign.rewrites]
-    model = rewritten(original, manager, config, rewrites)
+    model = rewritten(original, manager, config, rewrites, prior)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
+    context = replace(context, prior=prior)
     if config.plan is not None:
         plan = load_plan(config.plan)
     else:
@@ -103,6 +106,8 @@ def optimize(
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
             plan = manager.revise(context, fitting_passes(config, lowered, foreign.plans), plan)
+        else:
+            plan = manager.revise(context, dataless_passes(config), plan)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)

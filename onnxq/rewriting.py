@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from onnxq.contract import Reference, find_violation, structural_fault
 from onnxq.errors import OnnxqError
 from onnxq.graph.io import fingerprint
+from onnxq.graph.prior import forget_lost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.graph.prior import Prior
     from onnxq.passbase import RewritePass, RunModel
     from onnxq.plan.note import Note
 
@@ -56,17 +58,25 @@ class Rewriting:
         model: Edited in place as long as nothing has to be undone.
         run_model: Runs a model with all optimizations off; None = only the form is checked.
         probes: Feeds on which a judged rewrite must keep the outputs.
+        prior: What rewrites know of values. It is undone with what they did, and loses the values
+            that they remove.
 
     Attributes:
         model: The current model.
     """
 
     def __init__(
-        self, model: ir.Model, *, run_model: RunModel | None, probes: tuple[Arrays, ...]
+        self,
+        model: ir.Model,
+        *,
+        run_model: RunModel | None,
+        probes: tuple[Arrays, ...],
+        prior: Prior | None = None,
     ) -> None:
         self.model = model
         self._run_model = run_model
         self._probes = probes
+        self._prior: Prior = {} if prior is None else prior
         self._snapshot: ir.Model | None = None
         self._measured: _Measured | None = None
 
@@ -77,6 +87,7 @@ class Rewriting:
             OnnxqError: It met something that the user has to mend.
         """
         before = self._snapshot = self._snapshot or self.model.clone()
+        known = dict(self._prior)
         measured = self._measure() if judge else None
         modified, fault = False, None
         start = time.perf_counter()
@@ -100,6 +111,10 @@ class Rewriting:
         if fault is not None:
             logger.warning("%s was rolled back: %s", rewrite.name, fault)
             self.model = before
+            self._prior.clear()
+            self._prior.update(known)
+        elif modified:
+            forget_lost(self._prior, self.model.graph)
         if fault is not None or modified:
             self._snapshot = None
         return Outcome(seconds, modified and fault is None, notes, fault)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.graph.io import ModelSource
+    from onnxq.graph.prior import Prior
     from onnxq.passbase import RewritePass
     from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
@@ -116,6 +117,7 @@ def rewritten(
     manager: PassManager,
     config: Config,
     rewrites: Sequence[RewritePass],
+    prior: Prior | None = None,
 ) -> ir.Model:
     """Returns the model in the form that quantization knows; its function stays.
 
@@ -126,6 +128,7 @@ def rewritten(
         manager: Runs the rewrites.
         config: The options.
         rewrites: All that may run, in their order unless the options say otherwise.
+        prior: What the rewrites were given to write down what they know of values.
 
     Raises:
         ModelError: It cannot be brought into that form.
@@ -136,7 +139,7 @@ def rewritten(
     model = manager.rewrite(model, normalize_passes(config.opset))
     wished = [EqualizeLayersPass.name] if config.weight_granularity == "tensor" else []
     chosen = arranged("rewrite", rewrites, config, wished=wished)
-    model = manager.rewrite(model, chosen, to_fixpoint=True)
+    model = manager.rewrite(model, chosen, to_fixpoint=True, prior=prior)
     check_float(model)
     return model
 

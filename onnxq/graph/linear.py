@@ -156,11 +156,13 @@ class LinearLayer:
             shift: float64 [in_channels].
 
         Returns:
-            float64 [out_channels]; meaningless for a padded layer.
+            float64 [out_channels]. All taps count, which for a padded layer is what its interior
+            sees, and for a ConvTranspose the sum over a block of product(strides) outputs.
         """
-        if self.kind == "Conv":
+        if self.kind in ("Conv", "ConvTranspose"):
             taps = self.weight.sum(axis=tuple(range(2, self.weight.ndim)))
             grouped = taps.reshape(self.group, -1, taps.shape[1])
+            grouped = grouped if self.kind == "Conv" else grouped.swapaxes(1, 2)
             shifts = shift.reshape(self.group, 1, -1)
             return np.asarray((grouped * shifts).sum(axis=2)).reshape(-1)
         weight = self.weight if _in_axis(self.node) == 0 else self.weight.T

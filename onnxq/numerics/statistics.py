@@ -118,15 +118,10 @@ class Stats:
     Attributes:
         values: Value name → statistics.
         samples: Number of samples seen.
-        prior: Value name → mean and standard deviation per channel, float64, [C] each, as
-            BatchNorm recorded them in training; needs no data.
     """
 
     values: Mapping[str, ValueStats] = field(default_factory=dict)
     samples: int = 0
-    prior: Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = field(
-        default_factory=dict
-    )
 
     def __getitem__(self, name: str) -> ValueStats:
         return self.values[name]
@@ -135,11 +130,11 @@ class Stats:
         return name in self.values
 
     def merge(self, other: Self) -> Self:
-        """Returns the statistics over the samples of both; a prior of ``self`` wins."""
+        """Returns the statistics over the samples of both."""
         values = dict(self.values)
         for name, theirs in other.values.items():
             values[name] = values[name].merge(theirs) if name in values else theirs
-        return type(self)(values, self.samples + other.samples, {**other.prior, **self.prior})
+        return type(self)(values, self.samples + other.samples)
 
     def save(self, path: str | Path) -> None:
         """Writes the statistics to ``path`` (.npz), whole or not at all; same bytes every time.
@@ -151,11 +146,8 @@ class Stats:
         arrays: dict[str, npt.NDArray[Any]] = {
             "format": np.array([_FORMAT, self.samples], np.int64),
             "names": _text(names),
-            "prior_names": _text(sorted(self.prior)),
             **_pack_values([self.values[name] for name in names]),
         }
-        for index, name in enumerate(sorted(self.prior)):
-            arrays[f"prior_{index}"] = np.stack(self.prior[name])
         write_arrays(Path(path), arrays)
 
     @classmethod
@@ -171,13 +163,9 @@ class Stats:
             if version != _FORMAT:
                 raise DataError(f"{path} holds statistics of format {version}; observe anew")
             values = dict(zip(_names(arrays["names"]), _unpack_values(arrays), strict=True))
-            prior = {
-                name: (arrays[f"prior_{index}"][0], arrays[f"prior_{index}"][1])
-                for index, name in enumerate(_names(arrays["prior_names"]))
-            }
         except (KeyError, ValueError, IndexError) as error:
             raise DataError(f"{path} holds no statistics; give a file that onnxq saved") from error
-        return cls(values, samples, prior)
+        return cls(values, samples)
 
 
 def _text(names: list[str]) -> npt.NDArray[np.uint8]:

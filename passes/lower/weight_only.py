@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.errors import PlanError
+from onnxq.graph.bias import add_to_bias
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
@@ -39,7 +40,6 @@ __all__ = ["LowerWeightsOnly"]
 
 _WEIGHT_POSITION = 1
 _BIAS_POSITION = 2
-_BIASED = ("Conv", "ConvTranspose", "Gemm")
 _LEAST_PRODUCT = 1 << 16
 
 
@@ -140,18 +140,9 @@ class LowerWeightsOnly(LoweringPass):
         return reals
 
     def _lower_shift(self, editor: GraphEditor, node: ir.Node) -> None:
-        """Adds the plan's bias shift to the bias."""
         shift = self.plan.bias_shift.get(str(node.name))
-        if shift is None or node.op_type not in _BIASED:
-            return
-        bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
-        values = weight_of(bias)
-        if bias is not None and values is None:
-            return
-        total = np.asarray(shift if values is None else values + shift, np.float32)
-        node.resize_inputs(_BIAS_POSITION + 1)
-        stem = f"{node.name}_bias" if bias is None else f"{bias.name}_shifted"
-        node.replace_input_with(_BIAS_POSITION, editor.constant(stem, total))
+        if shift is not None:
+            add_to_bias(editor, node, shift)
 
 
 def _codes(value: ir.Value, plan: ValuePlan) -> npt.NDArray[np.integer]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
+from onnxq.passes.plan.correct_bias_analytic import CorrectBiasAnalytic
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
@@ -16,7 +17,7 @@ from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
-from onnxq.selection import arranged
+from onnxq.selection import arranged, may_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from onnxq.config import Config
     from onnxq.passbase import PlanContext, PlanPass
 
-__all__ = ["NEEDED", "deciding_passes", "fitting_passes"]
+__all__ = ["NEEDED", "dataless_passes", "deciding_passes", "fitting_passes"]
 
 NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 """Names of the fitting passes that nothing works without."""
@@ -46,6 +47,12 @@ def deciding_passes(
     if not with_data:
         return [QuantizeWeightsOnly(keep_float=config.keep_float, per_channel=per_channel)]
     return [AssignIntegers(config.keep_float, forced_float or {}, per_channel)]
+
+
+def dataless_passes(config: Config) -> list[PlanPass]:
+    """Returns the passes that choose corrections where there is no data."""
+    passes: list[PlanPass] = [CorrectBiasAnalytic()]
+    return [p for p in passes if may_run(config, p.name)]
 
 
 def fitting_passes(
@@ -90,6 +97,7 @@ def fitting_passes(
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
+        CorrectBiasAnalytic(),
         CorrectBias(lower),
         *foreign,
     ]

@@ -56,7 +56,7 @@ class CorrectBias(PlanPass):
     options = MappingProxyType(
         {"samples": whole("a whole number, 1 or more", lambda count: count >= 1)}
     )
-    after = frozenset({"fit-activations", "fit-weights"})
+    after = frozenset({"fit-activations", "fit-weights", "correct-bias-analytic"})
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     samples: int | None = None

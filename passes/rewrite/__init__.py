@@ -26,9 +26,7 @@ from onnxq.passes.rewrite.sum_to_add import SumToAddPass
 from onnxq.passes.rewrite.unshuffle_channels import UnshuffleChannelsPass
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from onnxq.graph.prior import Prior
     from onnxq.passbase import RewritePass
     from onnxq.runtime.survey import Survey
 
@@ -36,7 +34,7 @@ __all__ = ["float_rewrites"]
 
 
 def float_rewrites(
-    prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
+    prior: Prior | None = None,
     *,
     survey: Survey | None = None,
     integer: bool = True,
@@ -49,8 +47,7 @@ def float_rewrites(
     to one has been folded into it.
 
     Args:
-        prior: Filled with value name → (mean, standard deviation), float32 [channels] each, as
-            told by BatchNormalization.
+        prior: Filled with what BatchNormalization tells of values.
         survey: Calibration samples for rewrites that decide by data; None = there are none.
         integer: Whether convolutions are to run on integers, where other forms are fast.
         per_channel: Whether weights will have a scale per output channel.
@@ -69,7 +66,7 @@ def float_rewrites(
         FoldPadPass(),
         FoldSpaceToDepthPass(integer=integer),
         MergeBranchesPass(),
-        MergeSiblingsPass(),
+        MergeSiblingsPass(prior),
         ReduceMeanToPoolPass(),
         GlobalPoolPass(),
         SelectEarlyPass(),

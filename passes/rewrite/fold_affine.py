@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.affine import affine_input, read_affine
 from onnxq.graph.edit import remove_node, take_over
 from onnxq.graph.linear import LinearLayer, linear_layer
+from onnxq.graph.prior import carry_prior
 from onnxq.graph.query import heavy, is_graph_output, is_op, only_use, shape_of, weight_of
 from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from onnxq.graph.affine import Affine
+    from onnxq.graph.prior import Prior
 
 __all__ = ["FoldAffinePass"]
 
@@ -38,16 +37,13 @@ class FoldAffinePass(RewritePass):
     6. Gemm's alpha and beta are folded into its constant weight and bias.
 
     Args:
-        prior: Value name → (mean, standard deviation), float32 [channels] each. Entries of folded
-            values are carried over to the value that replaces them.
+        prior: What is known of values; entries of folded ones are carried over to the value that
+            replaces them.
     """
 
     name = "fold-affine"
 
-    def __init__(
-        self,
-        prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
-    ) -> None:
+    def __init__(self, prior: Prior | None = None) -> None:
         super().__init__()
         self.prior = prior
 
@@ -98,7 +94,7 @@ class FoldAffinePass(RewritePass):
         if problem is not None:
             return self.refuse(node, problem)
         self.fired(node, f"folded into {layer.kind} '{node_label(layer.node)}' in front of it")
-        self._carry_prior(output.name, node.outputs[0].name, affine)
+        carry_prior(self.prior, output.name, node.outputs[0].name, affine)
         take_over(node.outputs[0], output)
         return True
 
@@ -129,15 +125,6 @@ class FoldAffinePass(RewritePass):
         if problem is not None:
             return self.refuse(node, problem)
         return self.fired(node, "alpha and beta folded into weight and bias")
-
-    def _carry_prior(self, old: str | None, new: str | None, affine: Affine) -> None:
-        if self.prior is None or old not in self.prior or not new:
-            return
-        mean, deviation = self.prior[old]
-        self.prior[new] = (
-            (mean * affine.scale + affine.shift).astype(np.float32),
-            (deviation * np.abs(affine.scale)).astype(np.float32),
-        )
 
 
 def _may_widen(node: ir.Node, x: ir.Value, layer: LinearLayer) -> bool:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 
-from onnxq.graph.affine import Affine, affine_input, read_affine
+from onnxq.graph.affine import affine_input, read_affine
 from onnxq.graph.edit import replace_weight, take_over
+from onnxq.graph.prior import carry_prior
 from onnxq.graph.query import is_op, only_use, shape_of, weight_of
 from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from onnxq.graph.prior import Prior
 
 __all__ = ["FoldAffineIntoBatchnormPass"]
 
@@ -33,16 +33,13 @@ class FoldAffineIntoBatchnormPass(RewritePass):
        divisor is zero.
 
     Args:
-        prior: Value name → (mean, standard deviation), float32 [channels] each. Entries of folded
-            values are carried over to the value that replaces them.
+        prior: What is known of values; entries of folded ones are carried over to the value that
+            replaces them.
     """
 
     name = "fold-affine-into-batchnorm"
 
-    def __init__(
-        self,
-        prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
-    ) -> None:
+    def __init__(self, prior: Prior | None = None) -> None:
         super().__init__()
         self.prior = prior
 
@@ -72,15 +69,6 @@ class FoldAffineIntoBatchnormPass(RewritePass):
         scaled = gamma * affine.scale, beta * affine.scale + affine.shift
         for index, array in enumerate(scaled, start=1):
             replace_weight(norm, index, array.astype(gamma.dtype))
-        self._carry_prior(norm.outputs[0].name, node.outputs[0].name, affine)
+        carry_prior(self.prior, norm.outputs[0].name, node.outputs[0].name, affine)
         take_over(node.outputs[0], norm.outputs[0])
         return True
-
-    def _carry_prior(self, old: str | None, new: str | None, affine: Affine) -> None:
-        if self.prior is None or old not in self.prior or not new:
-            return
-        mean, deviation = self.prior[old]
-        self.prior[new] = (
-            (mean * affine.scale + affine.shift).astype(np.float32),
-            (deviation * np.abs(affine.scale)).astype(np.float32),
-        )

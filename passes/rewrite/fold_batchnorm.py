@@ -21,7 +21,7 @@ from onnxq.graph.query import heavy, is_graph_output, is_op, only_use, shape_of
 from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from onnxq.graph.prior import Prior
 
 __all__ = ["FoldBatchnormPass"]
 
@@ -41,17 +41,13 @@ class FoldBatchnormPass(RewritePass):
     The moments it knows of are handed on before they vanish.
 
     Args:
-        prior: Filled with value name → (mean, standard deviation), float32 [channels] each:
-            (β, |γ|·σ/sqrt(σ² + ε)) for the output of every BatchNormalization and (μ, σ) for its
-            input.
+        prior: Filled with (β, |γ|·σ/sqrt(σ² + ε)) for the output of every BatchNormalization and
+            (μ, σ) for its input.
     """
 
     name = "fold-batchnorm"
 
-    def __init__(
-        self,
-        prior: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] | None = None,
-    ) -> None:
+    def __init__(self, prior: Prior | None = None) -> None:
         super().__init__()
         self.prior = prior
 

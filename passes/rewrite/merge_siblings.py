@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from onnxq.graph.edit import add_initializer, new_node, remove_unread, take_over
 from onnxq.graph.linear import LinearLayer, linear_layer
+from onnxq.graph.prior import join_prior
 from onnxq.graph.query import is_graph_output, is_op, only_use, shape_of, weight_of
 from onnxq.graph.window import window_of
 from onnxq.passbase import RewritePass, node_label
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     import numpy.typing as npt
+
+    from onnxq.graph.prior import Prior
 
 __all__ = ["MergeSiblingsPass"]
 
@@ -60,9 +63,16 @@ class MergeSiblingsPass(RewritePass):
     2. The convolutions read the same value with the same kernel, strides, dilations and padding,
        and have one group.
     3. Nobody else reads anything on the way, and none of it is a graph output.
+
+    Args:
+        prior: What is known of values; entries of joined ones are joined.
     """
 
     name = "merge-siblings"
+
+    def __init__(self, prior: Prior | None = None) -> None:
+        super().__init__()
+        self.prior = prior
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits every Concat of the main graph."""
@@ -130,6 +140,8 @@ class MergeSiblingsPass(RewritePass):
         shape = first.node.outputs[0].shape
         for value in made.values():
             value.shape = None if shape is None else ir.Shape([shape[0], len(stacked), *shape[2:]])
+        parts = [s.layer.node.outputs[0].name for s in members]
+        join_prior(self.prior, parts, conv.outputs[0].name)
         return list(made.values())[-1]
 
 

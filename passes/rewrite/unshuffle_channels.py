@@ -32,13 +32,10 @@ from onnxq.passbase import RewritePass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import numpy.typing as npt
-
     from onnxq.graph.channel_classes import ChannelClass
     from onnxq.graph.channel_layout import Layout, Piece
     from onnxq.graph.channel_routing import Routing
-
-    Prior = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+    from onnxq.graph.prior import Prior
 
 __all__ = ["UnshuffleChannelsPass"]
 
@@ -58,8 +55,7 @@ class UnshuffleChannelsPass(RewritePass):
     4. Numbers are only moved. Sums over channels are taken in another order.
 
     Args:
-        prior: Value name → (mean, standard deviation), float32 [channels] each, which are moved
-            along.
+        prior: What is known of values, which is moved along.
     """
 
     name = "unshuffle-channels"
