@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.rewrite.absorb_biases import AbsorbBiasesPass
 from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
 from onnxq.passes.rewrite.flatten_shape import FlattenShapePass
 from onnxq.passes.rewrite.fold_affine import FoldAffinePass
@@ -20,6 +21,7 @@ from onnxq.passes.rewrite.move_transposes import MoveTransposesPass
 from onnxq.passes.rewrite.recognize_activations import RecognizeActivationsPass
 from onnxq.passes.rewrite.recognize_layernorm import RecognizeLayernormPass
 from onnxq.passes.rewrite.reduce_mean_to_pool import ReduceMeanToPoolPass
+from onnxq.passes.rewrite.reorder_channels import ReorderChannelsPass
 from onnxq.passes.rewrite.select_early import SelectEarlyPass
 from onnxq.passes.rewrite.smooth_activations import SmoothActivationsPass
 from onnxq.passes.rewrite.sum_to_add import SumToAddPass
@@ -73,4 +75,6 @@ def float_rewrites(
         UnshuffleChannelsPass(prior),
         EqualizeLayersPass(prior, survey),
         SmoothActivationsPass(prior, survey, per_channel=per_channel),
+        AbsorbBiasesPass(prior, survey),
+        ReorderChannelsPass(prior, survey),
     ]
