@@ -80,12 +80,20 @@ Samples = Annotated[
     typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
 ]
 Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8.")]
-Activations = Annotated[int, typer.Option(metavar="BITS", help="Bits of an activation: 8.")]
+Activations = Annotated[
+    int,
+    typer.Option(
+        metavar="BITS",
+        help="Bits of what layers multiply by their weights: 8, or 4 (8 at the first and the last "
+        "layers).",
+    ),
+]
 Calibration = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="How activation ranges are fitted: mse, minmax or percentile[:PERCENT].",
+        help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT] or lp:P with "
+        "P from 1 to 4.",
     ),
 ]
 Granularity = Annotated[

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
-from onnxq.options import METRICS, READERS, CalibrationMethod, Requirement, flag
+from onnxq.options import METRICS, READERS, Requirement, flag
 from onnxq.pipeline_file import Pipeline
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Config(Options):
         embed_preprocess: Whether the written model takes encoded images and does that itself.
         samples: How many samples to take from the data; 0 = all.
         weights: Bits of a weight.
-        activations: Bits of an activation.
+        activations: Bits of what layers multiply by their weights; see ``narrow-activations``.
         calibration: How activation ranges are fitted; see :attr:`calibration_method`.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.

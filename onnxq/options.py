@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
+from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.pipeline_file import Pipeline
 
-__all__ = ["METRICS", "READERS", "CalibrationMethod", "Requirement", "flag", "folder_option"]
+__all__ = ["METRICS", "READERS", "Requirement", "flag", "folder_option"]
 
 METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
 """What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""
 
 _SHARES = ("agreement", "f1", "integer")
 _OPSETS = range(21, 26)
-_PERCENT = 99.99
 _REQUIREMENT = re.compile(r"\s*(\w+)\s*>=\s*(\S+)\s*")
 
 
@@ -73,39 +73,6 @@ class Requirement:
         return f"{self.metric}>={self.bound:g}"
 
 
-class CalibrationMethod(NamedTuple):
-    """How activation ranges are fitted.
-
-    Attributes:
-        name: "minmax", "percentile" or "mse".
-        percent: For percentile: how much of the values the range holds, in (50, 100].
-    """
-
-    name: str
-    percent: float = _PERCENT
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Reads ``minmax``, ``mse``, ``percentile`` or ``percentile:99.9``.
-
-        Raises:
-            ConfigError: It is none of these.
-        """
-        name, colon, number = text.partition(":")
-        if name in ("minmax", "mse") and not colon:
-            return cls(name)
-        try:
-            percent = float(number) if colon else _PERCENT
-        except ValueError:
-            percent = math.nan
-        if name != "percentile" or not 50 < percent <= 100:
-            raise ConfigError(
-                f"--calibration '{text}' is unknown; choose mse, minmax or percentile[:PERCENT] "
-                "with PERCENT above 50 and up to 100"
-            )
-        return cls(name, percent)
-
-
 def flag(name: str) -> str:
     """Returns the option that sets the field ``name``, as a user types it."""
     return "--" + name.replace("_", "-")
@@ -121,8 +88,10 @@ def _at_least(least: int, meaning: str) -> Callable[[str, object], int]:
     return lambda name, value: _whole(name, value, meaning, lambda number: number >= least)
 
 
-def _eight(name: str, value: object) -> int:
-    return _whole(name, value, "8", lambda bits: bits == 8)
+def _bits(*allowed: int) -> Callable[[str, object], int]:
+    *first, last = map(str, allowed)
+    meaning = f"{', '.join(first)} or {last}" if first else last
+    return lambda name, value: _whole(name, value, meaning, lambda bits: bits in allowed)
 
 
 def _opset(name: str, value: object) -> int:
@@ -224,8 +193,8 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "preprocess": _preprocess,
         "embed_preprocess": _switch,
         "samples": _at_least(0, "1 or more, or 0 for all"),
-        "weights": _eight,
-        "activations": _eight,
+        "weights": _bits(8),
+        "activations": _bits(4, 8),
         "calibration": _calibration,
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,

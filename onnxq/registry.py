@@ -11,7 +11,7 @@ from onnxq.errors import ConfigError
 from onnxq.foreign import Offer, load_foreign, offers
 from onnxq.passbase import PlanPass, RewritePass
 from onnxq.passes.lower import lowered, lowerings
-from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes
+from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes, needed_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
 from onnxq.plan.quant_plan import QuantPlan
@@ -90,13 +90,15 @@ def chosen_foreign(config: Config) -> ForeignPasses:
     own = list(dict.fromkeys(p.name for p in _own()))
     rewrites, fitting = float_rewrites(), fitting_passes(config, lowered, every=True)
     others = [offer.name for offer in offers(own)]
-    check_names(config, [*own, *others], [*optional_passes(), *others])
+    needed = needed_passes(config)
+    optional = [name for name in optional_passes() if name not in needed]
+    check_names(config, [*own, *others], [*optional, *others])
     foreign = load_foreign(config, own)
     check_pipeline(
         config,
         {"rewrite": [*rewrites, *foreign.rewrites], "plan": [*fitting, *foreign.plans]},
         fixed=own,
-        needed={"rewrite": (), "plan": NEEDED},
+        needed={"rewrite": (), "plan": needed},
     )
     return foreign
 

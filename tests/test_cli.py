@@ -285,7 +285,7 @@ def test_a_bug_shows_its_traceback_with_verbose(
         (["optimize", "m", "--nope"], "no such option: --nope"),
         (["optimize", "m", "--samples", "many"], "'--samples'"),
         (["optimize", "m", "--samples", "-1"], "--samples -1 is not allowed"),
-        (["optimize", "m", "--calibration", "kl"], "choose mse, minmax or percentile"),
+        (["optimize", "m", "--calibration", "lp"], "choose mse, minmax, kl"),
         (["optimize", "m", "--require", "good"], "in quotes"),
         (["optimize", "m", "n"], "n"),
         (["optimize", "m", "--quiet", "--verbose"], "contradict"),

@@ -17,7 +17,7 @@ def test_the_defaults_are_valid() -> None:
 
     assert (config.samples, config.weights, config.activations) == (64, 8, 8)
     assert (config.target, config.format, config.opset) == ("cpu", "qdq", 21)
-    assert config.calibration_method == CalibrationMethod("mse")
+    assert config.calibration_method == CalibrationMethod("mse", p=2.0)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,14 @@ def test_the_defaults_are_valid() -> None:
         ("samples", 1.5, "1 or more, or 0 for all"),
         ("samples", True, "1 or more, or 0 for all"),
         ("weights", 4, "give 8"),
-        ("activations", 16, "give 8"),
-        ("calibration", "kl", "choose mse, minmax or percentile"),
-        ("calibration", "mse:2", "choose mse, minmax or percentile"),
+        ("activations", 16, "give 4 or 8"),
+        ("calibration", "entropy", "choose mse, minmax, kl, percentile[:PERCENT] or lp:P"),
+        ("calibration", "mse:2", "choose mse, minmax, kl"),
+        ("calibration", "kl:1", "choose mse, minmax, kl"),
+        ("calibration", "lp", "P from 1 to 4"),
+        ("calibration", "lp:0.9", "P from 1 to 4"),
+        ("calibration", "lp:4.1", "P from 1 to 4"),
+        ("calibration", "lp:nan", "P from 1 to 4"),
         ("calibration", "percentile:50", "PERCENT above 50 and up to 100"),
         ("calibration", "percentile:x", "PERCENT above 50 and up to 100"),
         ("weight_granularity", "row", "choose channel or tensor"),
@@ -88,7 +93,10 @@ def test_loose_values_become_the_fields_own_types() -> None:
     ("text", "parsed"),
     [
         ("minmax", CalibrationMethod("minmax")),
-        ("mse", CalibrationMethod("mse")),
+        ("mse", CalibrationMethod("mse", p=2.0)),
+        ("kl", CalibrationMethod("kl")),
+        ("lp:1", CalibrationMethod("lp", p=1.0)),
+        ("lp:2.4", CalibrationMethod("lp", p=2.4)),
         ("percentile", CalibrationMethod("percentile", 99.99)),
         ("percentile:99.9", CalibrationMethod("percentile", 99.9)),
         ("percentile:100", CalibrationMethod("percentile", 100)),
@@ -160,7 +168,7 @@ def test_standard_output_is_no_file(name: str) -> None:
 
 def test_a_pipeline_file_is_read_at_construction(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
-    file.write_text('[[plan]]\nname = "fit-activations"\npercent = 99.5\n')
+    file.write_text('[[plan]]\nname = "fit-activations"\nmethod = "lp:3"\n')
     config = Config(pipeline=file)  # type: ignore[arg-type]
     file.unlink()
 
@@ -169,7 +177,7 @@ def test_a_pipeline_file_is_read_at_construction(tmp_path: Path) -> None:
 
 
 def test_what_the_result_records_of_a_pipeline_gives_it_again() -> None:
-    table = {"rewrite": [], "plan": [{"name": "fit-activations", "percent": 99.5}]}
+    table = {"rewrite": [], "plan": [{"name": "fit-activations", "method": "lp:3"}]}
     config = Config.of({"pipeline": table})
     recorded = json.loads(json.dumps(config.to_dict()))["pipeline"]
 

@@ -53,7 +53,9 @@ def test_a_configured_rewrite_is_another_with_notes_of_its_own() -> None:
 
 def test_options_are_listed_with_what_is_allowed() -> None:
     rows = {row.name: row for row in known_passes()}
-    assert rows["fit-activations"].options["percent"] == "a number above 50, up to 100"
+    assert rows["fit-activations"].options["method"] == (
+        "mse, minmax, kl, percentile[:PERCENT] or lp:P"
+    )
     assert rows["fit-weights"].options == {}
 
 
@@ -132,7 +134,7 @@ def test_the_default_pipeline_as_a_file_gives_the_default_result(tmp_path: Path)
 
 
 def test_an_option_does_what_the_command_lines_does() -> None:
-    piped = optimized(pipeline=table(method="percentile", percent=99.9))
+    piped = optimized(pipeline=table(method="percentile:99.9"))
     plain = optimized(calibration="percentile:99.9")
     assert to_bytes(piped.model) == to_bytes(plain.model)
 

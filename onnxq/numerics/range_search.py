@@ -1,11 +1,12 @@
-"""Quantization ranges from statistics: the whole range, percentiles, or the least Lp error.
+"""Quantization ranges from statistics: all data, percentiles, least Lp error, least divergence.
 
 Every method returns a range [low, high] that holds zero, lies inside the problem's bounds, and
 becomes scale and zero point through :func:`onnxq.numerics.affine.affine_params`. Clipping trades
 a few large errors at the tails for a finer scale everywhere else; the exponent p says how much a
 large error weighs (Choukroun et al., "Low-bit Quantization of Neural Networks for Efficient
 Inference", 2019, for p = 2; Nagel et al., "A White Paper on Neural Network Quantization", 2021,
-section 3.1, for the choice by search).
+section 3.1, for the choice by search). What the Kullback-Leibler divergence measures says
+:mod:`onnxq.numerics.divergence`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from onnxq.numerics.divergence import divergence_function
 from onnxq.numerics.range_error import RangeProblem, error_function
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 
     _Errors = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
-__all__ = ["FittedRange", "RangeProblem", "lp", "minmax", "mse", "percentile"]
+__all__ = ["FittedRange", "RangeProblem", "kl", "lp", "minmax", "mse", "percentile"]
 
 # Ranges down to 1/128 of the widest: beyond, a handful of outliers rule a whole value.
 _FRACTIONS = np.geomspace(1.0, 1 / 128, 48)
 _COARSE = np.append(np.geomspace(1.0, 1 / 128, 24), 0.0)
+_ONE = np.ones(1)
 _REFINEMENTS = 10
 _ROUNDS = 2
 
@@ -110,6 +113,39 @@ def lp(problem: RangeProblem, p: float) -> FittedRange:
         if least >= before:
             break
     return FittedRange(low * a, high * b, _root(least, p))
+
+
+def kl(problem: RangeProblem) -> FittedRange:
+    """Returns the range of least divergence between the elements and what quantization leaves.
+
+    The divergence has many local minima, so both ends are tried in all combinations of a geometric
+    grid, which is refined around its best point.
+
+    Args:
+        problem: The value; the function behind it does not count.
+
+    Returns:
+        The range; its error is the root mean square (p = 2).
+    """
+    low, high = problem.extremes
+    divergence = divergence_function(problem)
+    below = _ONE if problem.symmetric or low == 0.0 else _FRACTIONS
+    above = _ONE if high == 0.0 else _FRACTIONS
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(below, above))
+    a, b = (b, b) if problem.symmetric else (a, b)
+    at = int(divergence(a * low, b * high).argmin())
+    finer = np.meshgrid(_around(below, a[at]), _around(above, b[at]))
+    a, b = (np.append(ends, grid) for ends, grid in ((a[at], finer[0]), (b[at], finer[1])))
+    a, b = (b, b) if problem.symmetric else (a, b)
+    at = int(divergence(a * low, b * high).argmin())
+    return _at_two(problem, float(a[at] * low), float(b[at] * high))
+
+
+def _around(fractions: npt.NDArray[np.float64], fraction: np.float64) -> npt.NDArray[np.float64]:
+    """Returns a finer grid between the neighbours of ``fraction``; itself alone if it has none."""
+    at = int((fractions == fraction).argmax())
+    above, below = fractions[max(at - 1, 0)], fractions[min(at + 1, fractions.size - 1)]
+    return np.unique(np.linspace(above, below, _REFINEMENTS + 2))
 
 
 def _improve(error: _Errors, fraction: float, least: float) -> tuple[float, float]:

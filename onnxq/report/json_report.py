@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from onnxq.report.bits import activation_bits
 from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def json_report(result: Result) -> str:
         },
         "fidelity": fidelity_json(result.fidelity),
         "integer_share": result.integer_share,
+        "activation_bits": activation_bits(result.plan),
         "heavy_layers": [asdict(layer) for layer in result.heavy],
         "stayed_float": [asdict(node) for node in result.stayed_float],
         "passes": [_without_seconds(asdict(row)) for row in result.trace],

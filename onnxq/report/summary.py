@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from onnxq.report.bits import narrow_text
 from onnxq.report.result import ENOUGH_SAMPLES
 from onnxq.report.units import bytes_text, percent_text
 
@@ -52,7 +53,7 @@ class FloatGroup(NamedTuple):
 
 
 def facts(result: Result) -> list[Fact]:
-    """Returns data, input, size, latency, task, fidelity and integer share, lines of each."""
+    """Returns data, input, size, latency, task, fidelity, integer share and bits, lines of each."""
     return [
         *_data(result.data),
         *_input(result),
@@ -60,6 +61,7 @@ def facts(result: Result) -> list[Fact]:
         _latency(result.latency),
         *fidelity_facts(result.fidelity),
         _integer(result),
+        *_bits(result),
     ]
 
 
@@ -206,6 +208,12 @@ def _integer(result: Result) -> Fact:
     if result.heavy:
         detail += f"; {layers} of {len(result.heavy)} heavy layers"
     return Fact("integer", value, detail)
+
+
+def _bits(result: Result) -> Iterator[Fact]:
+    """What was narrowed, where anything was."""
+    if found := narrow_text(result.plan):
+        yield Fact("activations", *found)
 
 
 def _operators(ops: Counter[str]) -> str:

@@ -12,6 +12,7 @@ from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.leave_unseen import LeaveUnseen
+from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
     from onnxq.config import Config
     from onnxq.passbase import PlanContext, PlanPass
 
-__all__ = ["NEEDED", "dataless_passes", "deciding_passes", "fitting_passes"]
+__all__ = ["NEEDED", "dataless_passes", "deciding_passes", "fitting_passes", "needed_passes"]
 
+_EIGHT = 8
 NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 """Names of the fitting passes that nothing works without."""
+
+
+def needed_passes(config: Config) -> frozenset[str]:
+    """Returns :data:`NEEDED` and the names of what other options cannot do without."""
+    return NEEDED | {NarrowActivations.name} if config.activations < _EIGHT else NEEDED
 
 
 def deciding_passes(
@@ -88,12 +95,11 @@ def fitting_passes(
 
     others = {p.name for p in foreign}
 
-    method = config.calibration_method
-    name = "lp" if method.name == "mse" else method.name
     passes: list[PlanPass] = [
         LeaveUnseen(decide),
         ShareParams(),
-        FitActivations(method=name, percent=method.percent),
+        NarrowActivations(config.activations),
+        FitActivations(method=config.calibration),
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
@@ -102,5 +108,6 @@ def fitting_passes(
         *foreign,
     ]
     if not every:
-        passes = arranged("plan", passes, config, needed=NEEDED)
+        needed = needed_passes(config)
+        passes = arranged("plan", passes, config, needed=needed, wished=needed)
     return passes

@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.calibration_method import CALIBRATION_METHODS, CalibrationMethod
+from onnxq.errors import ConfigError
 from onnxq.graph.roles import attribute, conv_kind
 from onnxq.numerics.affine import affine_params
 from onnxq.numerics.channel_ranges import roomy_ranges
 from onnxq.numerics.channel_scales import Reader, channel_scales
-from onnxq.numerics.range_search import FittedRange, RangeProblem, lp, minmax, percentile
-from onnxq.pass_options import choice, number
+from onnxq.numerics.range_search import FittedRange, RangeProblem, kl, lp, minmax, percentile
+from onnxq.pass_options import PassOption
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.spec import PerAxis, QParams
@@ -89,34 +91,30 @@ def _is_silu(value: ir.Value) -> bool:
     return all(any(gate in product.inputs for gate in gates) for product in products)
 
 
+def _method(value: object) -> str | None:
+    """Reads a method in a pipeline file."""
+    try:
+        return str(value) if CalibrationMethod.parse(str(value)) else None
+    except ConfigError:
+        return None
+
+
 @dataclass(frozen=True)
 class FitActivations(PlanPass):
     """Gives every planned activation its params.
 
     Attributes:
-        method: "minmax", "percentile" or "lp".
-        percent: For "percentile".
-        p: Exponent for "lp"; 2 is the mean squared error.
-        found: Ranges by the names of the values that share them; a plan made anew for the same
-            statistics need not search them again.
+        method: As :class:`~onnxq.calibration_method.CalibrationMethod` reads it, such as "mse".
+        found: Ranges by the codes and the names of the values that share them; a plan made anew
+            for the same statistics need not search them again.
     """
 
     name = "fit-activations"
-    options = MappingProxyType(
-        {
-            "method": choice("lp", "minmax", "percentile"),
-            "percent": number("a number above 50, up to 100", lambda share: 50 < share <= 100),
-            "p": number(
-                "a number from 1 to 10, 2 for squares", lambda exponent: 1 <= exponent <= 10
-            ),
-        }
-    )
+    options = MappingProxyType({"method": PassOption(CALIBRATION_METHODS, _method)})
     after = frozenset({"leave-unseen", "share-params"})
 
-    method: str = "lp"
-    percent: float = 99.99
-    p: float = 2.0
-    found: dict[tuple[int, tuple[str, ...]], FittedRange] = field(
+    method: str = "mse"
+    found: dict[tuple[object, ...], FittedRange] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -130,17 +128,18 @@ class FitActivations(PlanPass):
             for value in [*graph.inputs, *(out for node in graph for out in node.outputs)]
         }
         fitted: dict[str, ValuePlan] = {}
-        for name, wish in plan.values.items():
+        for name in plan.values:
             if name not in values or name in fitted:
                 continue
             members = [n for n in sorted(plan.group_of(name)) if n in plan.values]
             if any(member not in stats for member in members):
                 continue
-            params = self._params([values[n] for n in members], wish, stats)
+            params = self._params([values[n] for n in members], plan, stats)
             fitted.update({n: replace(plan.values[n], params=params) for n in members})
         return plan.with_values(fitted)
 
-    def _params(self, members: list[ir.Value], wish: ValuePlan, stats: Stats) -> QParams:
+    def _params(self, members: list[ir.Value], plan: QuantPlan, stats: Stats) -> QParams:
+        wish = plan.values[str(members[0].name)]
         limits = wish.spec.dtype.qmin, wish.spec.dtype.qmax
         merged = _merged([stats[str(value.name)] for value in members])
         readers = [user for user in members[0].consumers() if user.op_type == "Conv"]
@@ -155,22 +154,25 @@ class FitActivations(PlanPass):
             return QParams(*affine_params(0.0, 1.0, limits), method="fixed")
         behind = _function_behind(members[0]) if len(members) == 1 else None
         problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
-        key = id(stats), tuple(str(value.name) for value in members)
+        key = id(stats), limits, *(str(value.name) for value in members)
         found = self.found[key] = self.found.get(key) or self._search(problem)
         scale, zero_point = affine_params(found.low, found.high, limits)
         if behind is _hard_swish:
             scale, zero_point = _snapped(found, limits) or (scale, zero_point)
-        p = self.p if self.method == "lp" else None
-        params = QParams(scale, zero_point, self.method, p, found.error)
+        method = CalibrationMethod.parse(self.method)
+        params = QParams(scale, zero_point, method.name, method.p, found.error)
         params = _saturating(params, bounds, limits)
-        return _for_convolutions(readers, merged, params, limits) if per_channel else params
+        if not per_channel:
+            return params
+        return _for_convolutions([_reader(node, plan) for node in readers], merged, params, limits)
 
     def _search(self, problem: RangeProblem) -> FittedRange:
-        if self.method == "minmax":
-            return minmax(problem)
-        if self.method == "percentile":
-            return percentile(problem, self.percent)
-        return lp(problem, self.p)
+        method = CalibrationMethod.parse(self.method)
+        if method.p is not None:
+            return lp(problem, method.p)
+        if method.name == "percentile":
+            return percentile(problem, method.percent)
+        return minmax(problem) if method.name == "minmax" else kl(problem)
 
 
 def _merged(parts: list[ValueStats]) -> ValueStats:
@@ -239,7 +241,7 @@ def _for_float_readers(
 
 
 def _for_convolutions(
-    readers: list[ir.Node], stats: ValueStats, found: QParams, limits: tuple[int, int]
+    readers: list[Reader], stats: ValueStats, found: QParams, limits: tuple[int, int]
 ) -> QParams:
     """Rule 6, second half; ``found`` is the best single scale and zero point."""
     channels = stats.channels
@@ -248,17 +250,17 @@ def _for_convolutions(
     above = np.maximum(channels.maximum, 0.0) / max(limits[1] - zero, 1.0)
     below = np.maximum(-channels.minimum, 0.0) / max(zero - limits[0], 1.0)
     own = np.maximum(above, below if zero > limits[0] else 0.0)
-    scale = channel_scales(
-        float(found.scale), own, channels.second_moment, [_reader(node) for node in readers]
-    )
+    scale = channel_scales(float(found.scale), own, channels.second_moment, readers)
     zero_point = np.full(scale.shape, int(zero))
     return QParams(scale, zero_point, found.method, found.p, found.error)
 
 
-def _reader(node: ir.Node) -> Reader:
+def _reader(node: ir.Node, plan: QuantPlan) -> Reader:
     tensor = node.inputs[1]
     assert tensor is not None
     assert tensor.const_value is not None
     weight = np.asarray(tensor.const_value.numpy(), np.float32)
     taps = weight.reshape(*weight.shape[:2], -1)
-    return Reader(taps, conv_kind(node) == "depthwise", qmax=_WEIGHT_QMAX)
+    planned = plan.values.get(str(tensor.name))
+    qmax = _WEIGHT_QMAX if planned is None else planned.spec.dtype.qmax
+    return Reader(taps, conv_kind(node) == "depthwise", qmax=qmax)

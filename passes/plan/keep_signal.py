@@ -5,6 +5,8 @@ value, in dB, is the mean over its channels of
 
     10 · log10(E[x_c²] / (scale² / 12))        at least 0 per channel
 
+Values of fewer bits than the target's own type are none of these: their noise was asked for.
+
 1. Nothing happens where the worst output keeps :attr:`KeepSignal.enough` dB on the samples: a part
    left float costs speed.
 2. Otherwise the :data:`_STEPS` values of least signal are tried in float, the least first. The
@@ -122,7 +124,8 @@ def _weak_values(context: PlanContext, plan: QuantPlan) -> list[str]:
         params = planned.params
         if channels is None or params is None:
             continue
-        if not isinstance(planned.spec.granularity, PerTensor):
+        narrow = planned.spec.dtype.bits < context.target.activation.bits
+        if narrow or not isinstance(planned.spec.granularity, PerTensor):
             continue
         noise = float(params.scale) ** 2 / 12
         ratio = np.maximum(channels.second_moment / noise, 1.0)

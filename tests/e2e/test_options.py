@@ -13,9 +13,12 @@ from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError
 from onnxq.graph.io import to_bytes
 from onnxq.plan.spec import PerAxis, PerTensor
+from onnxq.report.bits import activation_bits
 from tests.e2e.networks import classifier, detector, float_heavy, images, integer_heavy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onnxq.report.result import Result
 
 
@@ -114,7 +117,7 @@ def test_layers_are_equalized_for_one_scale_per_weight_or_on_request() -> None:
     assert ran(passes=("equalize-layers",))
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile:99.9", "mse"])
+@pytest.mark.parametrize("method", ["minmax", "percentile:99.9", "kl", "mse", "lp:3"])
 def test_every_calibration_method_leads_to_a_result(method: str) -> None:
     made = optimized(calibration=method)
     assert made.options["calibration"] == method
@@ -132,6 +135,42 @@ def test_percentile_cuts_what_minmax_keeps() -> None:
 
 def test_the_opset_is_the_one_asked_for() -> None:
     assert optimized(opset=23).model.graph.opset_imports[""] == 23
+
+
+# ---- bits ----------------------------------------------------------------------------------------
+
+
+def test_four_bit_activations_are_what_layers_multiply() -> None:
+    made = optimized(activations=4)
+    bits = activation_bits(made.plan)
+    assert (bits["r1"], bits["f"]) == (4, 8)
+    assert integer_heavy(made.model) == integer_heavy(optimized().model)
+    assert made.integer_share == optimized().integer_share
+    assert 8 < made.fidelity.sqnr["y"] < optimized().fidelity.sqnr["y"]
+
+
+def test_a_plan_of_four_bits_can_be_replayed(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    made = optimized(activations=4, save_plan=file)
+    assert '"dtype": "uint4"' in file.read_text()
+    assert to_bytes(optimized(plan=file).model) == to_bytes(made.model)
+
+
+def test_four_bits_cannot_be_had_without_the_pass_that_gives_them() -> None:
+    with pytest.raises(ConfigError, match="--skip narrow-activations: nothing works without it"):
+        optimized(activations=4, skip="narrow-activations")
+    listed = [{"name": name} for name in ("leave-unseen", "fit-activations", "fit-weights")]
+    with pytest.raises(ConfigError, match=r"\[\[plan\]\] lacks narrow-activations"):
+        onnxq.optimize(classifier(), {"x": images(8)}, activations=4, pipeline={"plan": listed})
+
+
+def test_a_pipeline_may_narrow_all_layers() -> None:
+    plan = ["leave-unseen", "narrow-activations", "fit-activations", "fit-weights"]
+    steps: list[dict[str, object]] = [{"name": name} for name in plan]
+    steps[1] |= {"bits": 5, "edges": True}
+    made = onnxq.optimize(classifier(), {"x": images(8)}, threads=1, pipeline={"plan": steps})
+    bits = activation_bits(made.plan)
+    assert (bits["r1"], bits["f"]) == (5, 5)
 
 
 # ---- passes --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "model",
         "fidelity",
         "integer_share",
+        "activation_bits",
         "heavy_layers",
         "stayed_float",
         "passes",

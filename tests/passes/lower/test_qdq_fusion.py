@@ -67,7 +67,7 @@ def test_clip_vanishes_into_the_convolution(low: float, high: float) -> None:
     assert_all_integer(quantized(source).ops)
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile", "lp"])
+@pytest.mark.parametrize("method", ["minmax", "percentile", "kl", "mse", "lp:1"])
 def test_relu6_vanishes_whatever_fitted_the_range(method: str) -> None:
     source = between_convs(
         "r = Clip(c, low, high)", values="float low, float high", low=0.0, high=6.0

@@ -72,7 +72,7 @@ def test_lp_is_no_worse_than_minmax_under_its_own_measure(p: float) -> None:
     x = np.append(NORMAL, np.float32(60))
     source, stats = chain("y = Neg(x)"), {"x": stats_of(x)}
     by_range = fitted(source, stats)["x"]
-    by_error = fitted(source, stats, pass_=FitActivations("lp", p=p))["x"]
+    by_error = fitted(source, stats, pass_=FitActivations(f"lp:{p}"))["x"]
     errors = [
         np.mean(np.abs(fake_quantize(x, q.scale, q.zero_point, (0, 255)) - x) ** p)
         for q in (by_range, by_error)
@@ -85,7 +85,7 @@ def test_lp_is_no_worse_than_minmax_under_its_own_measure(p: float) -> None:
 def test_percentile_leaves_outliers_out() -> None:
     x = np.append(NORMAL, np.float32(60))
     params = fitted(
-        chain("y = Neg(x)"), {"x": stats_of(x)}, pass_=FitActivations("percentile", percent=99.9)
+        chain("y = Neg(x)"), {"x": stats_of(x)}, pass_=FitActivations("percentile:99.9")
     )["x"]
     low, high = ends(params)
     assert 2.5 < high < 5
@@ -143,7 +143,7 @@ def test_rule_2_a_far_negative_tail_is_worth_nothing_behind_its_function(
 ) -> None:
     tail = np.linspace(-40, -30, 2000)
     x = np.concatenate([NORMAL * 1.5, tail]).astype(np.float32)
-    params = fitted(chain(nodes), {"x": stats_of(x)}, pass_=FitActivations("lp"))["x"]
+    params = fitted(chain(nodes), {"x": stats_of(x)}, pass_=FitActivations("mse"))["x"]
     assert (ends(params)[0] > -25) == cut
 
 
@@ -151,7 +151,7 @@ def test_rule_2_a_graph_output_is_seen_as_it_is() -> None:
     source = chain("a = Neg(x) y = Sigmoid(a)")
     source.graph.outputs.append(source.graph.node("node_a").outputs[0])
     x = np.concatenate([NORMAL, np.linspace(-40, -30, 2000)]).astype(np.float32)
-    params = fitted(source, {"a": stats_of(x)}, pass_=FitActivations("lp"))["a"]
+    params = fitted(source, {"a": stats_of(x)}, pass_=FitActivations("mse"))["a"]
     assert ends(params)[0] < -25
 
 
@@ -177,7 +177,7 @@ def test_rule_3_the_output_of_sigmoid_covers_zero_to_one(dtype: str) -> None:
     ],
     ids=["relu", "relu6", "upper", "both", "symmetric"],
 )
-@pytest.mark.parametrize("method", ["minmax", "lp", "percentile"])
+@pytest.mark.parametrize("method", ["minmax", "kl", "lp:1.5", "mse", "percentile"])
 def test_rule_4_quantization_saturates_as_the_operator_would(
     call: str, bounds: tuple[float, float], method: str
 ) -> None:

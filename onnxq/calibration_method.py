@@ -1,0 +1,53 @@
+"""How activation ranges are fitted, in the one form that options and pipeline files share."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Self
+
+from onnxq.errors import ConfigError
+
+__all__ = ["CALIBRATION_METHODS", "CalibrationMethod"]
+
+CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
+"""What there is to choose from, for people."""
+
+_PERCENT = 99.99
+_SQUARES = 2.0
+
+
+class CalibrationMethod(NamedTuple):
+    """How activation ranges are fitted.
+
+    Attributes:
+        name: "minmax", "percentile", "kl", "mse" or "lp".
+        percent: For percentile: how much of the values the range holds, in (50, 100].
+        p: For lp: the exponent of the error, 1 to 4; mse has 2. None where no error is minimized.
+    """
+
+    name: str
+    percent: float = _PERCENT
+    p: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads ``minmax``, ``kl``, ``mse``, ``percentile``, ``percentile:99.9`` or ``lp:2.4``.
+
+        Raises:
+            ConfigError: It is none of these.
+        """
+        name, colon, number = text.partition(":")
+        if name in ("minmax", "kl", "mse") and not colon:
+            return cls(name, p=_SQUARES if name == "mse" else None)
+        try:
+            value = float(number) if colon else _PERCENT
+        except ValueError:
+            value = math.nan
+        if name == "percentile" and 50 < value <= 100:
+            return cls(name, percent=value)
+        if name == "lp" and colon and 1 <= value <= 4:
+            return cls(name, p=value)
+        raise ConfigError(
+            f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 "
+            "and up to 100, P from 1 to 4"
+        )
