@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tools.study.case import Case
     from tools.study.trials import Measured
 
-SETTINGS: dict[str, dict[str, str]] = {
+SETTINGS: dict[str, dict[str, int | str]] = {
     "w8a8": {},
     "w8a8-tensor": {"weight_granularity": "tensor"},
-    "w4a8": {"weights": "4"},
+    "w4a8": {"weights": 4},
 }
 
 

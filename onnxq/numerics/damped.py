@@ -62,7 +62,7 @@ def inverse_factor(matrix: Array) -> Array:
 def _cholesky(matrix: Array) -> Array:
     """Returns the lower factor; sums in float32 may need a little more on the diagonal."""
     factor, failed = lapack.dpotrf(matrix, lower=1)
-    extra = 1e-6 * float(np.trace(matrix)) / len(matrix)
+    extra = 1e-6 * float(np.abs(matrix.diagonal()).max())
     while failed:
         factor, failed = lapack.dpotrf(matrix + extra * np.eye(len(matrix)), lower=1)
         extra *= 10

@@ -33,17 +33,21 @@ _BLOCK = 64
 _SETTLED = 1e-3
 
 
-def least_squares_target(weight: Array, damped: Damped, cross: npt.NDArray[np.float32]) -> Array:
-    """Returns W' = (W C + W Λ)(H + Λ)⁻¹: what undoes the errors in x̂ as far as a weight can.
+def least_squares_target(
+    weight: Array, anchor: Array, damped: Damped, cross: npt.NDArray[np.float32]
+) -> Array:
+    """Returns W' = (W C + A Λ)(H + Λ)⁻¹: what undoes the errors in x̂ as far as a weight can.
 
-    Λ, the damping, draws W' to W: directions that the samples do not show stay as they are.
+    Λ, the damping, draws W' to A: directions that the samples do not show stay as they are.
 
     Args:
-        weight: W, [G, O, K].
+        weight: W, which x is multiplied with, [G, O, K].
+        anchor: A, which x̂ would be multiplied with if it had no errors: W, or W times constants
+            where x̂ is written in other units than x, [G, O, K].
         damped: H + Λ.
         cross: C = E[x x̂ᵀ], [G, K, K].
     """
-    return damped.solve(weight @ cross + weight * damped.added[:, np.newaxis])
+    return damped.solve(weight @ cross + anchor * damped.added[:, np.newaxis])
 
 
 def output_error(real: Array, target: Array, hessian: Array) -> Array:

@@ -24,6 +24,9 @@ __all__ = ["SecondMoments"]
 class SecondMoments:
     """Accumulates second moments, float32, over any number of samples.
 
+    All is taken relative to the first samples' means: large means would leave nothing of small
+    covariances.
+
     Args:
         groups: Number of channel groups G.
         size: Length K of what one output of a group reads.
@@ -34,20 +37,24 @@ class SecondMoments:
         self._hessian = np.zeros((groups, size, size), np.float32)
         self._cross = np.zeros((groups, size, size), np.float32)
         self._means = np.zeros((2, groups, size), np.float64)
+        self._pivots: tuple[Array, Array] | None = None
 
     def add(self, x: Array, x_hat: Array) -> None:
         """Takes in what both layers read, float32 [G, n, K] each."""
-        rows = x_hat.swapaxes(1, 2)
-        self._hessian += rows @ x_hat
+        if self._pivots is None:
+            self._pivots = (x.mean(axis=1, keepdims=True), x_hat.mean(axis=1, keepdims=True))
+        x, x_hat = x - self._pivots[0], x_hat - self._pivots[1]
+        self._hessian += x_hat.swapaxes(1, 2) @ x_hat
         self._cross += x.swapaxes(1, 2) @ x_hat
         self._means += np.stack([x.sum(axis=1, dtype=np.float64), x_hat.sum(1, dtype=np.float64)])
         self._count += x.shape[1]
 
     @property
     def means(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """E[x] and E[x̂], float64 [G, K] each."""
-        x, x_hat = self._means / max(1, self._count)
-        return x, x_hat
+        """E[x] and E[x̂], float64 [G, K] each; meaningless without samples."""
+        assert self._pivots is not None
+        x, x_hat = self._means / self._count
+        return x + self._pivots[0][:, 0], x_hat + self._pivots[1][:, 0]
 
     def matrices(self, *, centred: bool) -> tuple[Array, Array]:
         """Returns H and C, float32 [G, K, K] each; covariances where ``centred``.
@@ -55,9 +62,15 @@ class SecondMoments:
         Rows and columns of C run over x and x̂.
         """
         number = np.float32(1 / max(1, self._count))
-        hessian, cross = self._hessian * number, self._cross * number
-        if centred:
+        x, x_hat = (self._means * number).astype(np.float32)
+        hessian = self._hessian * number - _outer(x_hat, x_hat)
+        cross = self._cross * number - _outer(x, x_hat)
+        if not centred:
             x, x_hat = (mean.astype(np.float32) for mean in self.means)
-            hessian -= x_hat[:, :, np.newaxis] * x_hat[:, np.newaxis, :]
-            cross -= x[:, :, np.newaxis] * x_hat[:, np.newaxis, :]
+            hessian += _outer(x_hat, x_hat)
+            cross += _outer(x, x_hat)
         return hessian, cross
+
+
+def _outer(rows: Array, columns: Array) -> Array:
+    return rows[:, :, np.newaxis] * columns[:, np.newaxis, :]

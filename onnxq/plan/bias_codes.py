@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from onnxq.plan.quant_plan import ValuePlan
 
-__all__ = ["bias_codes"]
+__all__ = ["bias_codes", "least_weight_scale"]
 
 _INT32 = np.iinfo(np.int32)
+# The other half of the int32 range is the accumulator's.
+_LARGEST_CODE = 2.0**30
 
 
 def bias_codes(
@@ -28,9 +30,23 @@ def bias_codes(
         x: Plan of the input, with params; channels are read with their common scale.
         w: Plan of the weight, with params.
     """
-    assert x.params is not None
     assert w.params is not None
-    x_params = common_params(x.params) if has_channels(x) else x.params
-    scale = np.asarray(x_params.scale * w.params.scale, np.float32)
+    scale = np.asarray(_read_scale(x) * w.params.scale, np.float32)
     codes = np.clip(np.rint(bias.astype(np.float64) / scale), _INT32.min, _INT32.max)
     return codes.astype(np.int32), scale
+
+
+def least_weight_scale(bias: npt.NDArray[np.float32], x: ValuePlan) -> npt.NDArray[np.float32]:
+    """Returns the least scale of each output's weights with which its bias fits, float32 [n].
+
+    Args:
+        bias: float32 [n], in units of the output.
+        x: Plan of the input, with params.
+    """
+    needed = np.abs(bias) / (_LARGEST_CODE * np.asarray(_read_scale(x), np.float64))
+    return np.asarray(needed, np.float32)
+
+
+def _read_scale(x: ValuePlan) -> npt.NDArray[np.float32]:
+    assert x.params is not None
+    return common_params(x.params).scale if has_channels(x) else x.params.scale

@@ -1,9 +1,9 @@
-"""A model run piece by piece over a small batch, so that values can be changed on the way.
+"""A model run piece by piece over a small batch, so that it can be changed on the way.
 
-The nodes are cut into consecutive segments in topological order, each ending at a chosen node. A
-segment runs over all samples before the next one starts; only values that later segments read are
-kept. Every node runs exactly once per sample, without optimizations; what is made of weights alone
-is made anew by every segment that reads it, lest each sample holds a copy of it.
+The nodes are cut into consecutive segments in topological order. A segment runs over all samples
+before the next one starts; only values that later segments read are kept. Every node runs exactly
+once per sample, without optimizations; what is made of weights alone is made anew by every segment
+that reads it, lest each sample holds a copy of it.
 """
 
 from __future__ import annotations
@@ -17,59 +17,62 @@ from onnxq.runtime.pieces import Piece, copied
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-__all__ = ["SegmentedRun"]
+    Samples = Sequence[Mapping[str, npt.NDArray[Any]]]
+
+__all__ = ["LayerInputs", "SegmentedRun"]
 
 
-class SegmentedRun:
-    """Runs a model over samples, segment by segment."""
+class _Segments:
+    """Parts of a model that run one after the other.
+
+    Args:
+        model: Topologically sorted, without subgraphs. A weight that is replaced before a segment
+            runs is seen by it.
+        borders: Names of the nodes to cut at. Nothing runs that only serves what is behind the
+            last of them.
+        samples: One feed per sample.
+        threads: Threads inside an operator.
+        behind: Whether to cut behind these nodes, or in front of them.
+    """
 
     def __init__(
         self,
         model: ir.Model,
-        ends: Iterable[str],
-        samples: Sequence[Mapping[str, npt.NDArray[Any]]],
+        borders: Collection[str],
+        samples: Samples,
         *,
-        threads: int = 1,
+        threads: int,
+        behind: bool,
     ) -> None:
-        """Prepares the segments.
-
-        Args:
-            model: Topologically sorted, without subgraphs; never changed.
-            ends: Names of the nodes that segments end at. Nodes behind the last of them never run.
-            samples: One feed per sample.
-            threads: Threads inside an operator.
-        """
         self._model = model
         self._threads = threads
         self._live: list[dict[str, npt.NDArray[Any]]] = [dict(feed) for feed in samples]
-        wanted, segment = set(ends), []
-        self._segments: list[list[ir.Node]] = []
         self._constant: dict[ir.Node, None] = {}
+        self._borders: list[ir.Node] = []
+        self._segments: list[list[ir.Node]] = [[]]
         for node in model.graph:
             if all(self._is_constant(value) for value in read_values(node)):
                 self._constant[node] = None
                 continue
-            segment.append(node)
-            if node.name in wanted:
-                self._segments.append(segment)
-                segment = []
-
-    def __iter__(self) -> Iterator[tuple[str, list[npt.NDArray[Any]]]]:
-        """Yields (name of the end node, its output per sample); edits to the list are used on."""
-        for number, nodes in enumerate(self._segments):
-            end = nodes[-1]
-            value = str(end.outputs[0].name)
-            self._run(number, nodes)
-            outputs = [live[value] for live in self._live]
-            yield str(end.name), outputs
-            for live, output in zip(self._live, outputs, strict=True):
-                live[value] = output
-                if self._last_use(value) <= number:
-                    del live[value]
+            at = node.name in borders
+            if at:
+                self._borders.append(node)
+            if at and not behind:
+                self._segments.append([])
+            self._segments[-1].append(node)
+            if at and behind:
+                self._segments.append([])
+        self._segments[-1] = [] if behind else self._segments[-1][:1]
+        self._last = {
+            str(value.name): number
+            for number, nodes in enumerate(self._segments)
+            for node in nodes
+            for value in read_values(node)
+        }
 
     def _is_constant(self, value: ir.Value) -> bool:
         producer = value.producer()
@@ -77,19 +80,12 @@ class SegmentedRun:
             producer is not None and producer in self._constant
         )
 
-    def _with_constants(self, nodes: list[ir.Node]) -> list[ir.Node]:
-        """Returns the nodes behind those that make what they read of weights alone."""
-        found: dict[ir.Node, None] = {}
-        pending = [value for node in nodes for value in read_values(node)]
-        while pending:
-            producer = pending.pop().producer()
-            if producer is not None and producer in self._constant and producer not in found:
-                found[producer] = None
-                pending += read_values(producer)
-        return [*(node for node in self._constant if node in found), *nodes]
-
-    def _run(self, number: int, nodes: list[ir.Node]) -> None:
-        inputs, outputs = self._border(number, nodes)
+    def _run(self, number: int, wanted: Sequence[str] = ()) -> None:
+        """Runs a segment over all samples; ``wanted`` are kept beside what later ones read."""
+        nodes = self._segments[number]
+        if not nodes:
+            return
+        inputs, outputs = self._border(number, nodes, wanted)
         every = tuple(self._with_constants(nodes))
         piece = copied(Piece(self._model, every, tuple(inputs), tuple(outputs)))
         model = ir.Model(piece, ir_version=self._model.ir_version)
@@ -97,31 +93,87 @@ class SegmentedRun:
         for live in self._live:
             live.update(session.run({name: live[name] for name in inputs}))
             for name in inputs:
-                if self._last_use(name) <= number:
-                    del live[name]
+                self._forget(live, name, number)
 
-    def _border(self, number: int, nodes: list[ir.Node]) -> tuple[list[str], list[str]]:
-        """Returns the names that the segment reads from before it, and those read after it."""
-        here = {id(node) for node in nodes}
+    def _forget(self, live: dict[str, npt.NDArray[Any]], name: str, number: int) -> None:
+        """Drops a value that no segment behind ``number`` reads."""
+        if self._last.get(name, -1) <= number:
+            del live[name]
+
+    def _with_constants(self, nodes: list[ir.Node]) -> list[ir.Node]:
+        """Returns the nodes behind those that make what they read of weights alone."""
+        found: set[ir.Node] = set()
+        pending = [value for node in nodes for value in read_values(node)]
+        while pending:
+            producer = pending.pop().producer()
+            if producer is not None and producer in self._constant and producer not in found:
+                found.add(producer)
+                pending += read_values(producer)
+        return [*(node for node in self._constant if node in found), *nodes]
+
+    def _border(
+        self, number: int, nodes: list[ir.Node], wanted: Sequence[str]
+    ) -> tuple[list[str], list[str]]:
+        """Returns the names that the segment reads from before it, and those it has to write."""
+        here = set(nodes)
         inputs: dict[str, None] = {}
-        outputs: dict[str, None] = {str(nodes[-1].outputs[0].name): None}
+        outputs = dict.fromkeys(wanted)
         for node in nodes:
             for value in read_values(node):
-                if self._is_constant(value):
-                    continue
-                producer = value.producer()
-                if producer is None or id(producer) not in here:
+                if not self._is_constant(value) and value.producer() not in here:
                     inputs[str(value.name)] = None
             for value in node.outputs:
-                if self._last_use(str(value.name)) > number:
+                if self._last.get(str(value.name), -1) > number:
                     outputs[str(value.name)] = None
         return list(inputs), list(outputs)
 
-    def _last_use(self, name: str) -> int:
-        if not hasattr(self, "_last"):
-            self._last: dict[str, int] = {}
-            for number, nodes in enumerate(self._segments):
-                for node in nodes:
-                    for value in read_values(node):
-                        self._last[str(value.name)] = number
-        return self._last.get(name, -1)
+
+class SegmentedRun(_Segments):
+    """Runs a model up to each of some nodes, whose outputs may be changed.
+
+    Args:
+        model: Topologically sorted, without subgraphs; never changed.
+        ends: Names of the nodes.
+        samples: One feed per sample.
+        threads: Threads inside an operator.
+    """
+
+    def __init__(
+        self, model: ir.Model, ends: Collection[str], samples: Samples, *, threads: int = 1
+    ) -> None:
+        super().__init__(model, ends, samples, threads=threads, behind=True)
+
+    def __iter__(self) -> Iterator[tuple[str, list[npt.NDArray[Any]]]]:
+        """Yields (name of the end node, its output per sample); edits to the list are used on."""
+        for number, end in enumerate(self._borders):
+            value = str(end.outputs[0].name)
+            self._run(number, [value])
+            outputs = [live[value] for live in self._live]
+            yield str(end.name), outputs
+            for live, output in zip(self._live, outputs, strict=True):
+                live[value] = output
+                self._forget(live, value, number)
+
+
+class LayerInputs(_Segments):
+    """Runs a model up to the front of each of some nodes, and shows what they read.
+
+    Args:
+        model: Topologically sorted, without subgraphs. Nodes that were shown, and those behind
+            them, may be given other weights.
+        layers: Names of the nodes.
+        samples: One feed per sample.
+        threads: Threads inside an operator.
+    """
+
+    def __init__(
+        self, model: ir.Model, layers: Collection[str], samples: Samples, *, threads: int = 1
+    ) -> None:
+        super().__init__(model, layers, samples, threads=threads, behind=False)
+
+    def __iter__(self) -> Iterator[tuple[ir.Node, list[npt.NDArray[Any]]]]:
+        """Yields (node, its first input per sample)."""
+        for number, layer in enumerate(self._borders):
+            self._run(number)
+            name = str(layer.inputs[0].name)  # type: ignore[union-attr]
+            yield layer, [live[name] for live in self._live]

@@ -90,7 +90,7 @@ def test_the_target_is_the_least_squares_solution(seed: int) -> None:
     one = layer(seed)
     hessian, cross = one.moments.matrices(centred=False)
 
-    found = least_squares_target(one.weight, Damped(hessian, 1e-9), cross)
+    found = least_squares_target(one.weight, one.weight, Damped(hessian, 1e-9), cross)
 
     for group in range(2):
         wanted = one.x[group] @ one.weight[group].T
@@ -105,7 +105,7 @@ def test_directions_without_samples_keep_their_weights() -> None:
     moments.add(one.x, one.x_hat)
     hessian, cross = moments.matrices(centred=False)
 
-    found = least_squares_target(one.weight, Damped(hessian, 0.01), cross)
+    found = least_squares_target(one.weight, one.weight, Damped(hessian, 0.01), cross)
 
     np.testing.assert_allclose(found[:, :, 4], one.weight[:, :, 4], rtol=1e-6)
 

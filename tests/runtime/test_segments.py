@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.graph.edit import replace_weight
 from onnxq.graph.io import fingerprint
 from onnxq.runtime import segments
-from onnxq.runtime.segments import SegmentedRun
+from onnxq.runtime.segments import LayerInputs, SegmentedRun
 from onnxq.runtime.session import Session, make_session, run_model
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import feeds_for
@@ -147,3 +148,27 @@ def test_what_is_made_of_weights_alone_is_never_kept_per_sample() -> None:
         last = list(arrays)
     for feed, y in zip(feeds, last, strict=True):
         np.testing.assert_array_equal(y, run_model(graph, feed, None)["y"])
+
+
+def test_layers_show_what_they_read() -> None:
+    graph = source()
+    feeds = samples(graph)
+    seen = {str(node.name): list(arrays) for node, arrays in LayerInputs(graph, _ENDS, feeds)}
+    assert list(seen) == _ENDS
+    for number, feed in enumerate(feeds):
+        whole = {**feed, **run_model(graph, feed, ["b", "d"])}
+        for name, value in (("node_a", "x"), ("node_c", "b"), ("node_y", "d")):
+            np.testing.assert_array_equal(seen[name][number], whole[value])
+
+
+def test_a_layer_that_was_shown_can_get_another_weight() -> None:
+    graph = source()
+    feeds = samples(graph)
+    for node, arrays in LayerInputs(graph, _ENDS, feeds):
+        if node.name == "node_a":
+            replace_weight(node, 1, 2 * rng_weight(4, 4))
+        last = arrays
+    w, v = 2 * rng_weight(4, 4), rng_weight(4, 4, seed=1)
+    for feed, d in zip(feeds, last, strict=True):
+        a = feed["x"] @ w
+        np.testing.assert_allclose(d, np.maximum(a, 0) @ v + a, rtol=1e-5, atol=1e-6)

@@ -22,13 +22,13 @@ class _Store:
     """Knows what fires: fold-batchnorm by default, equalize-layers where it is asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
+        self.asked: list[dict[str, int | str]] = []
 
     def get(self, trial: Trial, _: object) -> Measured:
         options = dict(trial.options)
         self.asked.append(options)
         fired = {"fold-batchnorm"} - {options.get("skip")}
-        fired |= {"equalize-layers"} & {options.get("passes", "").lstrip("+")}
+        fired |= {"equalize-layers"} & {str(options.get("passes", "")).lstrip("+")}
         return Measured(fidelity=90.0 + len(fired), fired=tuple(sorted(fired)))
 
 

@@ -26,20 +26,20 @@ class Trial:
 
     Attributes:
         case: Name of the case.
-        options: Options of ``onnxq.optimize`` in their text form, sorted: (name, value) each.
+        options: Options of ``onnxq.optimize``, sorted: (name, value) each.
         seed: Of the subset of calibration samples.
         samples: How many there are in it.
     """
 
     case: str
-    options: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, int | str], ...]
     seed: int
     samples: int
 
     @classmethod
-    def of(cls, case: str, options: Mapping[str, object], seed: int, samples: int) -> Trial:
+    def of(cls, case: str, options: Mapping[str, int | str], seed: int, samples: int) -> Trial:
         """Returns the trial with these options."""
-        return cls(case, tuple(sorted((k, str(v)) for k, v in options.items())), seed, samples)
+        return cls(case, tuple(sorted(options.items())), seed, samples)
 
 
 @dataclass(frozen=True)

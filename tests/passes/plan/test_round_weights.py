@@ -1,0 +1,203 @@
+"""Weights of few bits are rounded by what comes out of their layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.passes.plan.round_weights import RoundWeights
+from onnxq.plan.note import NoteKind
+from onnxq.plan.weight_codes import code_limits
+from onnxq.runtime.compare import Reference
+from onnxq.runtime.session import make_session
+from tests.passes.plan.planning import build, context_for, plan_for, revised
+from tests.passes.rewrite.building import rng_weight
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from onnxq.passbase import PlanContext
+    from onnxq.plan.quant_plan import QuantPlan
+
+_TEXT = """f (float[1,4,8,8] x, float[8,4,3,3] w, float[8] b, float[8,1,3,3] d, float[6,8,1,1] v,
+    float[3,6] g) => (float[1,3] y) {
+    c = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+    r = Relu(c)
+    e = Conv <group = 8, strides = [2, 2]> (r, d)
+    h = Conv(e, v)
+    s = Relu(h)
+    p = GlobalAveragePool(s)
+    f = Flatten(p)
+    y = Gemm<transB = 1>(f, g) }"""
+_LAYERS = {"node_c", "node_e", "node_h", "node_y"}
+
+
+def source() -> ir.Model:
+    return build(
+        _TEXT, w=rng_weight(8, 4, 3, 3), b=rng_weight(8), d=rng_weight(8, 1, 3, 3, seed=1),
+        v=rng_weight(6, 8, 1, 1, seed=2), g=rng_weight(3, 6, seed=3),
+    )  # fmt: skip
+
+
+def feeds(
+    start: int, count: int, shape: tuple[int, ...] = (1, 4, 8, 8)
+) -> list[dict[str, npt.NDArray[np.float32]]]:
+    """Samples whose channels hang together, as those of real layers do."""
+    mix = np.random.default_rng(9).normal(size=(shape[1], shape[1])) + 1
+    found = []
+    for seed in range(start, start + count):
+        x = np.random.default_rng(seed).normal(size=shape) + 0.5
+        found.append({"x": np.einsum("ij,bj...->bi...", mix, x).astype(np.float32)})
+    return found
+
+
+def context_of(model: ir.Model, shape: tuple[int, ...] = (1, 4, 8, 8)) -> PlanContext:
+    return context_for(model, samples=feeds(0, 64, shape))
+
+
+def planned(context: PlanContext, bits: int = 4, *, per_channel: bool = True) -> QuantPlan:
+    return plan_for(context, AssignIntegers(weight_bits=bits, per_channel=per_channel))
+
+
+def lower(model: ir.Model, plan: QuantPlan) -> ir.Model:
+    return LowerToQdq(plan)(model).model
+
+
+def sqnr(context: PlanContext, plan: QuantPlan, shape: tuple[int, ...] = (1, 4, 8, 8)) -> float:
+    """Of the output, on samples that were not calibrated on."""
+    reference = Reference(context.model, feeds(1000, 16, shape))
+    return min(reference.sqnr(lower(context.model, plan)).values())
+
+
+@pytest.mark.parametrize(("bits", "gain"), [(4, 1.5), (3, 4.0), (2, 3.0)])
+def test_the_output_comes_closer_to_float(bits: int, gain: float) -> None:
+    context = context_of(source())
+    plan = planned(context, bits)
+    better = revised(RoundWeights(lower), context, plan)
+    assert sqnr(context, better) > sqnr(context, plan) + gain
+
+
+def test_descent_adds_to_gptq() -> None:
+    context = context_of(source())
+    plan = planned(context, 3)
+    plain, descended = (
+        revised(RoundWeights(lower, method), context, plan) for method in ("gptq", "gptq+cd")
+    )
+    assert sqnr(context, descended) > sqnr(context, plain)
+
+
+def test_one_scale_for_a_weight_stays_one() -> None:
+    context = context_of(source())
+    plan = planned(context, per_channel=False)
+    better = revised(RoundWeights(lower), context, plan)
+    for name in "wdvg":
+        params = better.values[name].params
+        assert params is not None
+        assert params.scale.shape == ()
+    assert sqnr(context, better) > sqnr(context, plan) + 3
+
+
+def test_every_layer_gets_codes_in_range_and_a_bias_shift() -> None:
+    context = context_of(source())
+    better = revised(RoundWeights(lower), context, planned(context))
+    for name in "wdvg":
+        codes = better.values[name].codes
+        assert codes is not None
+        low, high = code_limits(better.values[name].spec)
+        assert low <= codes.min() < codes.max() <= high
+        assert codes.shape == context.model.graph.initializers[name].const_value.shape.numpy()  # type: ignore[union-attr]
+    assert set(better.bias_shift) == _LAYERS
+    fired = {note.where for note in better.notes if note.kind is NoteKind.FIRED}
+    assert fired >= _LAYERS
+
+
+def test_the_written_model_computes_what_the_passes_saw() -> None:
+    context = context_of(source())
+    better = revised(RoundWeights(lower), context, planned(context))
+    model = lower(context.model, better)
+    plain, optimized = (make_session(model, optimize=on) for on in (False, True))
+    steps = []
+    for feed in feeds(1000, 8):
+        first, second = plain.run(feed)["y"], optimized.run(feed)["y"]
+        steps.append(np.abs(first - second).max() / np.abs(first).max())
+    assert max(steps) < 0.05
+
+
+def test_values_with_a_scale_per_channel_are_read_in_their_own_units() -> None:
+    model = source()
+    weight = rng_weight(8, 4, 3, 3)
+    weight *= np.geomspace(0.02, 4, 8).reshape(8, 1, 1, 1).astype(np.float32)
+    model.graph.initializers["w"].const_value = ir.tensor(weight)
+    context = context_of(model)
+    plan = plan_for(context, AssignIntegers(weight_bits=4), method="mse")
+    better = revised(RoundWeights(lower), context, plan)
+    assert sqnr(context, better) > sqnr(context, plan) + 3
+
+
+def test_a_matrix_product_without_bias_is_rounded_around_zero() -> None:
+    shape = (1, 4, 16)
+    text = """f (float[1,4,16] x, float[16,12] w, float[12,5] v) => (float[1,4,5] y) {
+        m = MatMul(x, w)
+        r = Relu(m)
+        y = MatMul(r, v) }"""
+    model = build(text, w=rng_weight(16, 12), v=rng_weight(12, 5, seed=1))
+    context = context_of(model, shape)
+    plan = planned(context)
+    better = revised(RoundWeights(lower), context, plan)
+    assert not better.bias_shift
+    assert sqnr(context, better, shape) > sqnr(context, plan, shape) + 1
+
+
+def test_eight_bits_stay_as_they_are() -> None:
+    context = context_of(source())
+    plan = planned(context, 8)
+    assert revised(RoundWeights(lower), context, plan) is plan
+
+
+def test_a_weight_of_two_layers_stays() -> None:
+    text = """f (float[1,4,8,8] x, float[4,4,3,3] w) => (float[1,4,4,4] y) {
+        c = Conv(x, w)
+        y = Conv(c, w) }"""
+    context = context_of(build(text, w=rng_weight(4, 4, 3, 3)))
+    plan = planned(context)
+    better = revised(RoundWeights(lower), context, plan)
+    assert better.values["w"] is plan.values["w"]
+    assert {note.text for note in better.notes if note.kind is NoteKind.REFUSED} == {
+        "another layer reads its weight"
+    }
+
+
+def test_layers_in_float_stay() -> None:
+    context = context_of(source())
+    plan = plan_for(context, AssignIntegers(weight_bits=4, keep_float=("node_h",)))
+    better = revised(RoundWeights(lower), context, plan)
+    assert "node_h" not in better.bias_shift
+    assert "node_y" in better.bias_shift
+
+
+def test_the_same_samples_give_the_same_codes() -> None:
+    context = context_of(source())
+    plan = planned(context)
+    one, two = (revised(RoundWeights(lower), context, plan) for _ in range(2))
+    for name in "wdvg":
+        first, second = one.values[name].codes, two.values[name].codes
+        assert first is not None
+        assert second is not None
+        np.testing.assert_array_equal(first, second)
+
+
+def test_no_scale_is_too_small_for_its_bias() -> None:
+    model = source()
+    bias = np.full(8, 1e6, np.float32)
+    model.graph.initializers["b"].const_value = ir.tensor(bias)
+    context = context_of(model)
+    better = revised(RoundWeights(lower), context, planned(context))
+    x, w = better.values["x"].params, better.values["w"].params
+    assert x is not None
+    assert w is not None
+    assert (bias / (x.scale * w.scale) <= 2.0**30 * 1.001).all()
