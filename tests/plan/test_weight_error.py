@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,13 @@ from onnxq.plan.spec import Granularity, IntType, PerAxis, PerBlock, PerTensor, 
 from onnxq.plan.weight_error import weight_error
 from tests.passes.rewrite.building import rng_weight
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-def planned(granularity: Granularity, scale: npt.ArrayLike, codes: np.ndarray | None = None) -> ValuePlan:
+
+def planned(
+    granularity: Granularity, scale: npt.ArrayLike, codes: npt.NDArray[np.int8] | None = None
+) -> ValuePlan:
     params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32))
     return ValuePlan(QuantSpec(IntType.parse("int4"), True, granularity), params, codes)
 
