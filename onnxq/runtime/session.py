@@ -32,6 +32,7 @@ _MESSAGE_BYTES = 1_500_000_000
 # Of a model with more weights than this, onnxruntime gets no copy of them.
 _LENT_BYTES = 1 << 28
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+_DISABLED = "optimization.disable_specified_optimizers"
 _CUSTOM_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
 _FATAL_ONLY = 4
 _REASON_LENGTH = 300
@@ -120,6 +121,7 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
     provider: str = CPU,
     spin: bool = True,
     trial: bool = False,
+    share_constants: bool = True,
 ) -> Session:
     """Returns a session that runs ``model``, on the CPU unless ``provider`` says otherwise.
 
@@ -136,6 +138,7 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
             where nothing else is to be done, a waste where something is.
         trial: Whether it is enough to know that there can be a session: weights are not copied into
             the form in which kernels are fast.
+        share_constants: Whether equal small constants may become one.
 
     Raises:
         ModelError: onnxruntime refuses the model.
@@ -145,6 +148,8 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if trial:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    if not share_constants:
+        options.add_session_config_entry(_DISABLED, "ConstantSharing")
     if outputs is not None:
         model = expose(_as_model(model), outputs)
     if isinstance(model, ir.Model):

@@ -9,7 +9,7 @@ drawn inward by a small ε on both sides, so that D stays finite, smooth, and 0 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
+Numbers = TypeVar("Numbers", bound="npt.NDArray[Any]")
+
 __all__ = [
     "bernoulli_curvature",
     "bernoulli_divergence",
+    "bernoulli_value",
     "share_curvature",
     "share_divergence",
     "softmax",
@@ -72,8 +75,8 @@ def share_curvature(shares: Array, inward: float) -> Array:
     return np.asarray(slope / (np.maximum(shares, 0) + inward))
 
 
-def bernoulli_divergence(wanted: Array, found: Array, inward: float) -> tuple[Array, Array]:
-    """Returns D of single yes-or-no scores, and its derivative by ``found``.
+def bernoulli_value(wanted: Numbers, found: Numbers, inward: float) -> Numbers:
+    """Returns D of single yes-or-no scores, in the precision of what is given.
 
     Args:
         wanted: Probabilities, any shape.
@@ -81,13 +84,20 @@ def bernoulli_divergence(wanted: Array, found: Array, inward: float) -> tuple[Ar
         inward: ε.
 
     Returns:
-        Both in that shape.
+        In that shape.
     """
     slope = 1 - 2 * inward
     p, q = (inward + slope * np.clip(side, 0, 1) for side in (wanted, found))
-    divergence = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
-    outside = (found < 0) | (found > 1)
-    return divergence, np.where(outside, 0, slope * (q - p) / (q * (1 - q)))
+    value: Numbers = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return value
+
+
+def bernoulli_divergence(wanted: Array, found: Array, inward: float) -> tuple[Array, Array]:
+    """Returns :func:`bernoulli_value` and its derivative by ``found``."""
+    slope = 1 - 2 * inward
+    p, q = (inward + slope * np.clip(side, 0, 1) for side in (wanted, found))
+    by_found = np.where((found < 0) | (found > 1), 0, slope * (q - p) / (q * (1 - q)))
+    return bernoulli_value(wanted, found, inward), by_found
 
 
 def bernoulli_curvature(wanted: Array, inward: float) -> Array:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.tasks.box_loss import box_loss, box_spread
-from onnxq.tasks.divergence import bernoulli_curvature, bernoulli_divergence
+from onnxq.tasks.divergence import bernoulli_curvature, bernoulli_divergence, bernoulli_value
 from onnxq.tasks.loss import OutputLoss, signs
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ class DetectionLoss(OutputLoss):
     def measure(self, wanted: Outputs, found: Outputs) -> float:
         """See the base class."""
         real = self._weights(wanted)
-        table = self._head.table(found).astype(np.float64)
+        table = self._head.table(found)
         rows = self._boxes(found)[real.detected]
         if not (np.isfinite(table).all() and np.isfinite(rows).all()):
             return math.inf
-        divergence = bernoulli_divergence(real.scores, table, INWARD)[0].sum(axis=-1)
+        # In single precision: a search measures thousands of times what hardly differs.
+        divergence = bernoulli_value(self._head.table(wanted), table, INWARD).sum(axis=-1)
         classes = float((real.share * divergence).sum())
         distance = box_loss(self._boxes(wanted)[real.detected], rows, self._head.boxes)[0]
         return classes + LOCALISATION * float((real.share[real.detected] * distance).sum())

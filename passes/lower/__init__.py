@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.lower.simulate import named_apart
 from onnxq.passes.lower.weight_only import LowerWeightsOnly
 
 if TYPE_CHECKING:
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 
     from onnxq.passbase import LoweringPass
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.search.simulation import Simulation
 
-__all__ = ["lowered", "lowering_of", "lowerings"]
+__all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
 
 def lowerings(plan: QuantPlan) -> tuple[LoweringPass, LoweringPass]:
@@ -32,3 +34,8 @@ def lowering_of(plan: QuantPlan, model: ir.Model) -> LoweringPass:
 def lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
     """Returns the quantized model of ``plan``, for passes that measure it."""
     return lowering_of(plan, model)(model).model
+
+
+def simulated(model: ir.Model, plan: QuantPlan) -> Simulation:
+    """Returns the same model with its scales and zero points apart, for a search."""
+    return named_apart(lowered(model, plan))
