@@ -76,6 +76,10 @@ def test_options_are_listed_with_what_is_allowed() -> None:
             {"pipeline": {"plan": [{"name": "assign-integers"}]}},
             "the pipeline: [[plan]] assign-integers: it runs in any case, at its own place",
         ),
+        (
+            {"pipeline": {"plan": [{"name": "fit-activations", "method": "lp"}]}},
+            "the pipeline: [[plan]] fit-activations: method = 'lp' is not allowed; give mse, minmax",
+        ),
     ],
 )
 def test_names_that_do_not_fit_are_refused(options: dict[str, object], message: str) -> None:

@@ -31,7 +31,7 @@ __all__ = ["NarrowActivations"]
 
 @dataclass(frozen=True)
 class NarrowActivations(PlanPass):
-    """Gives the inputs of layers a narrower type, the first and the last layers' excepted.
+    """Narrows what layers multiply by their weights, all but the first and the last.
 
     1. A value is narrowed if a layer on integers multiplies it by a weight; values that share
        params with it are narrowed along, since they hold the same codes.

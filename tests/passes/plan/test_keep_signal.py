@@ -11,7 +11,10 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan import fitting_passes
 from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.passes.plan.fit_activations import FitActivations
+from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
+from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.plan.note import NoteKind
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.runtime.compare import Reference
@@ -95,6 +98,15 @@ def test_rule_2_the_place_where_the_signal_drowns_is_found() -> None:
     note = result.notes[-1]
     assert (note.kind, note.source) == (NoteKind.FIRED, "keep-signal")
     assert note.text.startswith(f"{len(forced)} nodes in float: worst output ")
+
+
+def test_the_noise_of_few_bits_was_asked_for() -> None:
+    context = context_for(network())
+    plan = revised(NarrowActivations(4, edges=True), context, plan_for(context))
+    for revision in (FitActivations("mse"), FitWeights()):
+        plan = revised(revision, context, plan)
+    assert sqnr(context, plan) < 20
+    assert revised(KeepSignal(lower, Replan()), context, plan) is plan
 
 
 def test_rule_2_values_of_strong_signal_are_no_places() -> None:
