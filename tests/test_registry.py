@@ -78,7 +78,7 @@ def test_options_are_listed_with_what_is_allowed() -> None:
         ),
         (
             {"pipeline": {"plan": [{"name": "fit-activations", "method": "lp"}]}},
-            "the pipeline: [[plan]] fit-activations: method = 'lp' is not allowed; give mse, minmax",
+            "the pipeline: [[plan]] fit-activations: method = 'lp' is not allowed; give mse",
         ),
     ],
 )
