@@ -1,0 +1,1 @@
+"""Reverse mode: a model → a model that computes gradients, run by onnxruntime."""
