@@ -4,9 +4,14 @@ With pre-activations y = W1 x + b1 that stay above c > 0, a rectifier f leaves t
 
     W2 f(y) + b2  =  W2 f(y - c) + (b2 + W2 c)
 
-The channel's range becomes shorter by c, which matters where it is the longest of its value. Of
-the samples, c is the least pre-activation, or mean - 3 · standard deviation if that is smaller, so
-that what they do not show has room (the paper has the latter alone).
+The channel's range becomes shorter by c, which matters where it is the longest of its value. The
+paper takes c = mean - 3 · standard deviation and accepts that some numbers fall below. Here c also
+leaves twice the way from the mean to the least number of the samples, so that others than these
+come out the same, too: UltraFace departs by 119 dB on pictures that are not among the samples,
+which is rounding, instead of 80 dB with the way alone; MobileNetV1 0.25 by 48 dB with the way alone.
+
+It fires rarely. Of six networks in use it finds channels in one (54 of 3744), and changes the int8
+result by less than 0.15 dB, up or down, wherever it fired. So it runs on request alone.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
 section 4.1.3.
@@ -40,8 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AbsorbBiasesPass"]
 
-# Standard deviations below the mean within which a channel is expected to stay.
-_DEVIATIONS = 3.0
+# A channel is expected to stay within so many standard deviations of its mean, and to go at most
+# so many times as far from it as the samples show.
+_DEVIATIONS, _FURTHER = 3.0, 2.0
 # The least part of the range that is worth it: some two steps of 8 bit.
 _LEAST = 0.01
 # What is a smaller part of the bias is what rounding left of the same shift, done before.
@@ -68,9 +74,9 @@ class AbsorbBiasesPass(RewritePass):
        (:mod:`onnxq.graph.channel_shifts`): without padding, with a weight of its own; pooling that
        counts no zeros, Concat, Split, Flatten and other moves of numbers may stand in between.
        No graph output holds it.
-    3. What is taken off is the least that the samples show, or less if mean - 3 · standard
-       deviation, of the samples or as recorded by BatchNormalization, is less. Without samples
-       nothing is.
+    3. What is taken off leaves twice the way from the mean to the least that the samples show, and
+       3 standard deviations, of the samples and as recorded by BatchNormalization. Without samples
+       nothing is taken off.
     4. It is more than 1 percent of the greatest number that is left in the value, and more than
        rounding of the channel's bias.
     5. Channels that come near the upper bound of a Clip stay as they are.
@@ -156,7 +162,8 @@ class AbsorbBiasesPass(RewritePass):
 
     def _spare(self, site: _Site, moments: Moments) -> Array:
         """Rules 3 and 5: returns what each channel does not fall below, where that is positive."""
-        amounts = np.minimum(moments.minimum, moments.mean - _DEVIATIONS * moments.std)
+        away = np.maximum(_FURTHER * (moments.mean - moments.minimum), _DEVIATIONS * moments.std)
+        amounts = np.asarray(moments.mean - away)
         name = str(site.layer.target.name)
         if self.prior and name in self.prior:
             mean, deviation = self.prior[name]

@@ -47,7 +47,7 @@ class EqualizeLayersPass(RewritePass):
     4. Nothing changes where the ranges are even within 5 percent already, or where a weight would
        become infinite.
     5. Clip with an upper bound (ReLU6) lets factors pass in channels that no sample brings further
-       than three quarters of the way to it, and no factor brings them further than that. It then
+       than a third of the way to it, and no factor brings them further than that. It then
        computes the same for the samples, and for all that goes no further. Without samples it
        carries none.
 

@@ -39,6 +39,6 @@ def test_reach_is_the_part_of_the_way_to_the_nearer_bound() -> None:
     np.testing.assert_allclose(clip_reach((-np.inf, 6), least, greatest), [0.5, 0, 1.5])
 
 
-def test_three_quarters_of_the_way_is_not_near_but_for_rounding() -> None:
-    reach = np.array([0.5, 0.75, 0.75 * (1 + 1e-6), 0.8, 2])
+def test_a_third_of_the_way_is_not_near_but_for_rounding() -> None:
+    reach = np.array([0.2, 1 / 3, (1 + 1e-6) / 3, 0.4, 2])
     np.testing.assert_array_equal(comes_near(reach), [False, False, False, True, True])
