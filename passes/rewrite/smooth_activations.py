@@ -4,6 +4,13 @@ An activation gets one scale, so a channel sixty times as wide as the others tak
 A factor per channel that LayerNormalization, or the layer before, takes up evens them out, at no
 cost at run time; how far is decided place by place, by the error that quantization leaves on
 samples.
+
+Measured on a vision transformer whose features are even (models/digits_vit): 0.3 to 1.4 dB more at
+the output, 0.2 to 1.2 more pictures in 100 classified as by the float model, over four choices of
+calibration samples; nothing with minmax calibration or one scale per weight. With four of 128
+features behind each norm sixty times as large, from 22.4 to 33.5 dB and from 96.0 to 98.8 %.
+Between convolutions it hurts where the plan has scales per channel (SqueezeNet from 23.0 to 22.0
+dB, MobileNetV1 0.25 from 28.0 to 26.8, UltraFace from 46.4 to 45.0, FastestDet from 23.0 to 19.1).
 """
 
 from __future__ import annotations
