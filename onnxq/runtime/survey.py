@@ -90,6 +90,4 @@ class Survey:
             DataError: There is no sample, or one makes a value NaN or infinite.
             ModelError: onnxruntime refuses the model.
         """
-        return sampled_rows(
-            model, self.feeds(), axes, per_sample=per_sample, threads=self.threads
-        )
+        return sampled_rows(model, self.feeds(), axes, per_sample=per_sample, threads=self.threads)
