@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def planned(
-    granularity: Granularity, scale: npt.ArrayLike, codes: npt.NDArray[np.int8] | None = None
+    granularity: Granularity, scale: npt.ArrayLike, codes: npt.NDArray[np.int32] | None = None
 ) -> ValuePlan:
     params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32))
     return ValuePlan(QuantSpec(IntType.parse("int4"), True, granularity), params, codes)
@@ -43,7 +43,7 @@ def test_the_error_is_what_rounding_to_the_grid_leaves(
 
 
 def test_codes_that_were_chosen_count() -> None:
-    codes = np.ones((4, 6), np.int8)
+    codes = np.ones((4, 6), np.int32)
     found = weight_error(WEIGHT, planned(PerTensor(), 0.5, codes))
     np.testing.assert_allclose(found, 0.5 - WEIGHT)
 
