@@ -120,31 +120,35 @@ class Evaluator:
         """Returns the mean loss of each candidate; like ones get the loss of the first of them."""
         return [float(losses.mean()) for losses in self.each(candidates)]
 
-    def descend(self, candidates: Sequence[QuantPlan], start: int) -> dict[int, float]:
+    def descend(
+        self, candidates: Sequence[QuantPlan], start: int, judges: Sequence[int] | None = None
+    ) -> dict[int, npt.NDArray[np.float64]]:
         """Returns losses of candidates in order, from ``start`` to either side until they worsen.
 
         Args:
             candidates: Ordered by what is searched, such as p.
             start: Position of the one to begin with.
+            judges: Numbers of the samples whose mean loss decides; None for all.
 
         Returns:
-            Position → mean loss, for those that were measured.
+            Position → losses on each sample, float64 [samples], for those that were measured.
         """
-        found: dict[int, float] = {}
+        among = slice(None) if judges is None else list(judges)
+        found: dict[int, npt.NDArray[np.float64]] = {}
         alike = first_alike(candidates)
         cut = self._common(candidates)
 
         def measured(at: int) -> float:
             first = alike[at]
             if first not in found:
-                found[first] = float(self._measure(candidates[first], cut).mean())
-            return found.setdefault(at, found[first])
+                found[first] = self._measure(candidates[first], cut)
+            return float(found.setdefault(at, found[first])[among].mean())
 
         best = measured(start)
         for step in (1, -1):
             before, at = best, start + step
-            while 0 <= at < len(candidates) and measured(at) <= before:
-                before, at = found[at], at + step
+            while 0 <= at < len(candidates) and (loss := measured(at)) <= before:
+                before, at = loss, at + step
         return found
 
     def each(self, candidates: Sequence[QuantPlan]) -> list[npt.NDArray[np.float64]]:
