@@ -79,7 +79,7 @@ Samples = Annotated[
     int,
     typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
 ]
-Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8.")]
+Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8, 4, 3 or 2.")]
 Activations = Annotated[
     int,
     typer.Option(

@@ -193,7 +193,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "preprocess": _preprocess,
         "embed_preprocess": _switch,
         "samples": _at_least(0, "1 or more, or 0 for all"),
-        "weights": _bits(8),
+        "weights": _bits(2, 3, 4, 8),
         "activations": _bits(4, 8),
         "calibration": _calibration,
         "weight_granularity": _choice("channel", "tensor"),

@@ -26,7 +26,7 @@ def test_the_defaults_are_valid() -> None:
         ("samples", -1, "1 or more, or 0 for all"),
         ("samples", 1.5, "1 or more, or 0 for all"),
         ("samples", True, "1 or more, or 0 for all"),
-        ("weights", 4, "give 8"),
+        ("weights", 5, "give 2, 3, 4 or 8"),
         ("activations", 16, "give 4 or 8"),
         ("calibration", "entropy", "choose mse, minmax, kl, percentile[:PERCENT] or lp:P"),
         ("calibration", "mse:2", "choose mse, minmax, kl"),

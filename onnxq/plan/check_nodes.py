@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.query import only_use
-from onnxq.graph.roles import attribute, weight_channel_axis
+from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
 from onnxq.plan.check_codes import stale_codes
 from onnxq.plan.check_sums import sum_violations
 from onnxq.plan.obstacles import clip_bounds
@@ -67,11 +67,11 @@ class _Around:
         self.target = target
 
     def planned(self, node: ir.Node, position: int) -> ValuePlan | None:
-        """Returns the plan that one input of ``node`` sees."""
+        """Returns the plan of an input of ``node``; float nodes compute with float weights."""
         value = node.inputs[position] if position < len(node.inputs) else None
-        return (
-            None if value is None else self.plan.of(str(value.name), Use(str(node.name), position))
-        )
+        if value is None or (is_constant(value) and str(node.name) in self.plan.float_nodes):
+            return None
+        return self.plan.of(str(value.name), Use(str(node.name), position))
 
     def on_integers(self, node: ir.Node) -> bool:
         """Whether the node's input and weight are both planned."""

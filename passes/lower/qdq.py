@@ -6,7 +6,8 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
    DequantizeLinear of it, the graph output of that name included. A float node that writes floats
    reads what a float node wrote as it is: the residuals of a transformer lose nothing.
 2. Weights are stored as integers with a DequantizeLinear, one copy per distinct quantization;
-   those of few bits packed (``onnxq.graph.packed``).
+   those of few bits packed (``onnxq.graph.packed``), those of float nodes with a Cast and a scale
+   (``onnxq.plan.scaled_weight``).
 3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
    float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
    a float one would make the MatMul float.
@@ -44,6 +45,7 @@ from onnxq.plan.bias_codes import bias_codes
 from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.cut_sums import affine_of, cut_sums, rest_of, split_readers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
+from onnxq.plan.scaled_weight import scale_float_weights
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
 from onnxq.plan.weight_codes import weight_codes
 
@@ -108,6 +110,7 @@ class LowerToQdq(LoweringPass):
             self._lower_bias(editor, node)
             self._shield_float(editor, node)
             self._lower_weight(editor, node)
+        scale_float_weights(editor, nodes, self.plan)
         for value in [*graph.inputs, *(out for node in nodes for out in node.outputs)]:
             self._lower_uses(editor, value)
             self._lower_value(editor, value)

@@ -13,34 +13,35 @@ onnxruntime makes of them (measured on 1.32, x86-64 with and without VNNI):
    transposed, so transposed weights are stored the other way round, and a weight that nothing
    else reads. onnxruntime before 1.25 does not do this, and is 17 times slower there
    than on float weights.
+
+Weights of few bits are stored packed (``onnxq.graph.packed``), in either form.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxq.errors import PlanError
 from onnxq.graph.bias import add_to_bias
+from onnxq.graph.packed import packed_codes
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
 from onnxq.passbase import LoweringPass
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
-from onnxq.plan.spec import PerBlock
+from onnxq.plan.scaled_weight import scaled_weight, stored_zero_point
+from onnxq.plan.spec import PerAxis, PerBlock, PerTensor
 from onnxq.plan.weight_codes import weight_codes
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 __all__ = ["LowerWeightsOnly"]
 
 _WEIGHT_POSITION = 1
 _BIAS_POSITION = 2
 _LEAST_PRODUCT = 1 << 16
+_LEAST_BLOCK = 16
 
 
 class LowerWeightsOnly(LoweringPass):
@@ -57,7 +58,7 @@ class LowerWeightsOnly(LoweringPass):
         """Returns a new model; ``model`` stays as it is.
 
         Raises:
-            PlanError: The plan quantizes more than weights, or weights by blocks.
+            PlanError: The plan quantizes more than weights, or weights by blocks of uneven size.
         """
         model = model.clone()
         self._refuse(model.graph)
@@ -90,10 +91,14 @@ class LowerWeightsOnly(LoweringPass):
                     "or a plan of weights alone"
                 )
         for name, plan in self.plan.values.items():
-            if isinstance(plan.spec.granularity, PerBlock):
+            blocks, shape = plan.spec.granularity, shape_of(graph.initializers.get(name))
+            if not isinstance(blocks, PerBlock) or shape is None:
+                continue
+            length = shape[blocks.axis]
+            if length is None or length % blocks.size:
                 raise PlanError(
-                    f"the plan quantizes weight '{name}' by blocks, which this form does not "
-                    'store; use "tensor" or {"axis": …}'
+                    f"the plan quantizes weight '{name}' by blocks of {blocks.size}, which do not "
+                    f"divide its {length} channels; choose another size"
                 )
 
     def _lower_weight(
@@ -112,32 +117,10 @@ class LowerWeightsOnly(LoweringPass):
         self, editor: GraphEditor, node: ir.Node, value: ir.Value, plan: ValuePlan
     ) -> ir.Value:
         """Rule 1."""
-        assert plan.params is not None
         key = (str(value.name), id(plan))
-        if key in self._folded:
-            return self._folded[key]
-        name, params = str(value.name), plan.params
-        reals = editor.constant(f"{name}_codes", _codes(value, plan))
-        steps: list[tuple[str, npt.NDArray[np.float32] | None]] = [("Cast", None)]
-        if _zero_point(plan) is not None:
-            steps.append(("Sub", params.zero_point.astype(np.float32)))
-        steps.append(("Mul", params.scale))
-        for op_type, operand in steps:
-            inputs: list[ir.Value | None] = [reals]
-            if operand is not None:
-                stem = f"{name}_{'scale' if op_type == 'Mul' else 'zero_point'}"
-                inputs.append(editor.constant(stem, _along(operand, plan, value)))
-            reals = editor.node(
-                op_type,
-                inputs,
-                stem=f"{name}_{'dequantized' if op_type == 'Mul' else op_type.lower()}",
-                dtype=ir.DataType.FLOAT,
-                shape=value.shape,
-                attributes={"to": int(ir.DataType.FLOAT)} if op_type == "Cast" else None,
-                before=node,
-            )
-        self._folded[key] = reals
-        return reals
+        if key not in self._folded:
+            self._folded[key] = scaled_weight(editor, value, plan, before=node)
+        return self._folded[key]
 
     def _lower_shift(self, editor: GraphEditor, node: ir.Node) -> None:
         shift = self.plan.bias_shift.get(str(node.name))
@@ -145,40 +128,22 @@ class LowerWeightsOnly(LoweringPass):
             add_to_bias(editor, node, shift)
 
 
-def _codes(value: ir.Value, plan: ValuePlan) -> npt.NDArray[np.integer]:
-    weight = weight_of(value)
-    assert weight is not None
-    return weight_codes(np.asarray(weight, np.float32), plan)
-
-
 def _dequantized(editor: GraphEditor, node: ir.Node, value: ir.Value, plan: ValuePlan) -> ir.Value:
     """Rule 2."""
     assert plan.params is not None
-    codes, axis = _codes(value, plan), plan.spec.axis
+    weight, granularity = weight_of(value), plan.spec.granularity
+    assert weight is not None
+    codes = weight_codes(np.asarray(weight, np.float32), plan)
+    scale, zero_point = plan.params.scale, stored_zero_point(plan)
+    axis = None if isinstance(granularity, PerTensor) else granularity.axis
+    block = granularity.size if isinstance(granularity, PerBlock) else None
     if attribute(node, "transB", 0):
         node.attributes.pop("transB")
         codes, axis = codes.T, None if axis is None else 1 - axis
-    stored = editor.constant(f"{value.name}_codes", codes)
-    affine = Affine(plan.params.scale, _zero_point(plan), axis)
+        scale, zero_point = scale.T, None if zero_point is None else zero_point.T
+    stored = packed_codes(editor, f"{value.name}_codes", codes, plan.spec.dtype.bits)
+    affine = Affine(scale, zero_point, axis, block)
     return editor.dequantize(stored, affine, stem=str(value.name), before=node)
-
-
-def _zero_point(plan: ValuePlan) -> npt.NDArray[np.integer] | None:
-    """Returns the zero points in the codes' type, None where all are 0."""
-    assert plan.params is not None
-    zeros = plan.params.zero_point
-    return zeros.astype(plan.spec.dtype.storage) if zeros.any() else None
-
-
-def _along(
-    params: npt.NDArray[np.float32], plan: ValuePlan, value: ir.Value
-) -> npt.NDArray[np.float32]:
-    """Returns params [n] in the shape that broadcasts along the plan's axis."""
-    axis = plan.spec.axis
-    assert value.shape is not None
-    if axis is None:
-        return params
-    return params.reshape([-1 if i == axis else 1 for i in range(len(value.shape))])
 
 
 def _is_thin_product(node: ir.Node, plan: ValuePlan) -> bool:
@@ -187,12 +152,22 @@ def _is_thin_product(node: ir.Node, plan: ValuePlan) -> bool:
         return False
     dims, shape = shape_of(node.inputs[_WEIGHT_POSITION]), shape_of(node.outputs[0])
     axis = weight_channel_axis(node)
-    if dims is None or shape is None or len(dims) != 2 or plan.spec.axis != axis:
+    if dims is None or shape is None or len(dims) != 2:
+        return False
+    if plan.spec.granularity != PerAxis(axis) and not _in_kernel_blocks(plan, 1 - axis):
         return False
     if node.op_type == "Gemm" and not _is_plain_gemm(node, channels=dims[axis]):
         return False
     rows = [1 if i == 0 and dim is None else dim for i, dim in enumerate(shape[:-1])]
     return all(dim == 1 for dim in rows) and math.prod(d or 0 for d in dims) >= _LEAST_PRODUCT
+
+
+def _in_kernel_blocks(plan: ValuePlan, axis: int) -> bool:
+    """Whether a weight has a scale per block of a size that the kernel knows."""
+    blocks = plan.spec.granularity
+    if not isinstance(blocks, PerBlock) or blocks.axis != axis:
+        return False
+    return blocks.size >= _LEAST_BLOCK and blocks.size.bit_count() == 1
 
 
 def _is_plain_gemm(node: ir.Node, channels: int | None) -> bool:

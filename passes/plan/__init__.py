@@ -13,8 +13,10 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.narrow_activations import NarrowActivations
+from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
+from onnxq.passes.plan.store_weights import StoreWeights
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
@@ -52,8 +54,8 @@ def deciding_passes(
     """
     per_channel = config.weight_granularity == "channel"
     if not with_data:
-        return [QuantizeWeightsOnly(keep_float=config.keep_float, per_channel=per_channel)]
-    return [AssignIntegers(config.keep_float, forced_float or {}, per_channel)]
+        return [QuantizeWeightsOnly(config.keep_float, per_channel, config.weights)]
+    return [AssignIntegers(config.keep_float, forced_float or {}, per_channel, config.weights)]
 
 
 def dataless_passes(config: Config) -> list[PlanPass]:
@@ -103,11 +105,14 @@ def fitting_passes(
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
+        StoreWeights(config.keep_float, config.weight_granularity == "channel"),
+        RoundWeights(lower),
         CorrectBiasAnalytic(),
         CorrectBias(lower),
         *foreign,
     ]
     if not every:
         needed = needed_passes(config)
-        passes = arranged("plan", passes, config, needed=needed, wished=needed)
+        wished = {*needed, StoreWeights.name} if config.weights < _EIGHT else needed
+        passes = arranged("plan", passes, config, needed=needed, wished=wished)
     return passes

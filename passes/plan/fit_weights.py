@@ -28,8 +28,6 @@ from onnxq.graph.on_disk import kept
 from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
 from onnxq.numerics.affine import quantize
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
-from onnxq.numerics.scale_search import searched_scale
-from onnxq.numerics.weight_scale import weight_scale
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import common_params, read_factors
 from onnxq.plan.clusters import columns_of
@@ -39,6 +37,7 @@ from onnxq.plan.spec import PerAxis, QParams
 from onnxq.plan.target import OpKind
 from onnxq.plan.weight_codes import code_limits
 from onnxq.plan.weight_importance import weight_importance
+from onnxq.plan.weight_params import weight_params
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["FitWeights"]
 
 _BIAS_LIMIT = 2.0**30
-_FEW_BITS = 8
 
 
 def _channels_first(node: ir.Node, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -130,11 +128,8 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     dtype = wish.spec.dtype
     per_axis = isinstance(wish.spec.granularity, PerAxis)
     axis = weight_channel_axis(node) if per_axis else None
-    if few := dtype.bits < _FEW_BITS:
-        importance = _importance(node, weight, folded, context)
-        scale = searched_scale(weight, axis, code_limits(wish.spec), importance)
-    else:
-        scale = weight_scale(weight, axis, dtype.qmax)
+    found = weight_params(weight, wish.spec, _importance(node, weight, folded, context))
+    scale = found.scale
     if wish.params is not None:
         scale = np.maximum(scale, wish.params.scale)
     reasons = []
@@ -156,7 +151,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     if codes is None and folded is not None:
         zero = np.zeros_like(scale, np.int32)
         codes = quantize(weight, scale, zero, code_limits(wish.spec), axis)
-    params = QParams(scale, np.zeros_like(scale, np.int32), method="mse" if few else "minmax")
+    params = QParams(scale, np.zeros_like(scale, np.int32), method=found.method)
     stored = None if codes is None else kept(codes)
     return replace(wish, params=params, codes=stored), "; ".join(reasons)
 

@@ -6,8 +6,8 @@ Every constant weight W of a heavy node gets one scale per output channel o,
 
 and the nodes' inputs stay float: how a weight reaches its node is the lowering's matter. Fewer than
 8 bits are too few codes for the greatest magnitude to decide: their scale is searched
-(``onnxq.numerics.scale_search``), and a matrix has one for every :data:`_BLOCK` weights of a
-column, as onnxruntime's kernel for such products wants it.
+(``onnxq.plan.weight_params``), and a matrix has one for every :data:`_BLOCK` weights of a column,
+as onnxruntime's kernel for such products wants it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ import numpy as np
 
 from onnxq.graph.query import heavy, weight_of
 from onnxq.graph.roles import weight_channel_axis
-from onnxq.numerics.scale_search import searched_block_scale, searched_scale
-from onnxq.numerics.weight_scale import weight_scale
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import ValuePlan
-from onnxq.plan.spec import Granularity, PerAxis, PerBlock, PerTensor, QParams, QuantSpec
-from onnxq.plan.weight_codes import code_limits
+from onnxq.plan.spec import Granularity, PerAxis, PerBlock, PerTensor, QuantSpec
+from onnxq.plan.weight_params import FEW_BITS, weight_params
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,7 +36,6 @@ __all__ = ["QuantizeWeightsOnly"]
 
 _WEIGHT_POSITION = 1
 _BLOCK = 32
-_FEW_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -115,24 +112,13 @@ class QuantizeWeightsOnly(PlanPass):
             symmetric=True,
             granularity=self._granularity(node, real.shape),
         )
-        scale, few = _scale(real, spec), self.bits < _FEW_BITS
-        zero = np.zeros_like(scale, np.int32)
-        return ValuePlan(spec, QParams(scale, zero, method="mse" if few else "minmax"))
+        return ValuePlan(spec, weight_params(real, spec))
 
     def _granularity(self, node: ir.Node, shape: tuple[int, ...]) -> Granularity:
         if not self.per_channel:
             return PerTensor()
         axis = weight_channel_axis(node)
-        blocked = self.bits < _FEW_BITS and len(shape) == 2 and node.op_type in ("Gemm", "MatMul")
+        blocked = self.bits < FEW_BITS and len(shape) == 2 and node.op_type in ("Gemm", "MatMul")
         if blocked and shape[1 - axis] % _BLOCK == 0:
             return PerBlock(1 - axis, _BLOCK)
         return PerAxis(axis)
-
-
-def _scale(weight: npt.NDArray[np.float32], spec: QuantSpec) -> npt.NDArray[np.float32]:
-    limits = code_limits(spec)
-    if isinstance(spec.granularity, PerBlock):
-        return searched_block_scale(weight, spec.granularity.axis, spec.granularity.size, limits)
-    if spec.dtype.bits < _FEW_BITS:
-        return searched_scale(weight, spec.axis, limits)
-    return weight_scale(weight, spec.axis, spec.dtype.qmax)

@@ -236,7 +236,7 @@ def test_unreadable_images_alone(here: Path, capsys: pytest.CaptureFixture[str])
 
 
 OPTIONS: list[tuple[str, str]] = [
-    ("--calibration entropy", "choose mse, minmax or percentile"),
+    ("--calibration entropy", "choose mse, minmax, kl, percentile"),
     ("--weights 5", "--weights 5 is not allowed"),
     ("--activations 16", "--activations 16 is not allowed"),
     ("--weight-granularity row", "choose channel or tensor"),

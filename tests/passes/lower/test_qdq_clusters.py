@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from onnxq.graph.query import weight_of
 from onnxq.numerics.affine import dequantize, quantize
+from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.plan.check import violations
 from onnxq.plan.cluster_sites import written_value
 from onnxq.plan.clusters import Cluster, ClusterSplit, columns_of
@@ -19,8 +21,6 @@ from tests.passes.rewrite.building import ops, rng_weight
 from tests.support import run
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxq.passbase import PlanContext
     from onnxq.plan.quant_plan import QuantPlan
 
@@ -33,9 +33,11 @@ def scaled(plan: ValuePlan, factor: float) -> ValuePlan:
     return replace(plan, params=params, codes=None)
 
 
-def split_plan(context: PlanContext, parts: tuple[np.ndarray, ...] = (TAKEN,)) -> QuantPlan:
+def split_plan(
+    context: PlanContext, parts: tuple[np.ndarray, ...] = (TAKEN,), bits: int = 8
+) -> QuantPlan:
     """Takes channels out of x, with scales of their own: twice and three times as coarse."""
-    plan = plan_for(context)
+    plan = plan_for(context, AssignIntegers(weight_bits=bits))
     readers = [node for node in context.model.graph if node.inputs[0].name == "x"]  # type: ignore[union-attr]
     values, sums, clusters = dict(plan.values), {}, []
     for node in readers:
@@ -169,3 +171,13 @@ def test_a_gemm_may_hold_its_weight_either_way() -> None:
 def test_without_the_value_there_are_no_clusters() -> None:
     context = context_for(product("y = MatMul(x, w)"))
     assert not split_plan(context).without(["x"]).clusters
+
+
+@pytest.mark.parametrize("source", [convolution(), product("y = MatMul(x, w)")], ids=["conv", "mm"])
+def test_weights_of_few_bits_are_packed_in_every_part(source: ir.Model) -> None:
+    wide = split_plan(context := context_for(source))
+    plan = split_plan(context, bits=4)
+    packed = lowered(source, plan)
+    stored = [v.dtype for v in packed.graph.initializers.values()].count(ir.DataType.INT4)
+    assert stored == 2
+    assert optimized_ops(packed) == optimized_ops(lowered(source, wide))

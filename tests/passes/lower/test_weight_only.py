@@ -17,6 +17,7 @@ from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, PerBlock, QParams, QuantSpec
 from onnxq.plan.target import load_target
+from onnxq.plan.weight_codes import weight_codes
 from tests.numerics.rounding import fake_quantize
 from tests.passes.lower.optimized import optimized_ops
 from tests.passes.plan.planning import revised
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     from tests.support import Level
 
 
-def plan_of(source: ir.Model) -> QuantPlan:
+def plan_of(source: ir.Model, bits: int = 8) -> QuantPlan:
     context = PlanContext(source, load_target("cpu"), None, {}, lambda _count: ())
-    return revised(QuantizeWeightsOnly(), context, QuantPlan())
+    return revised(QuantizeWeightsOnly(bits=bits), context, QuantPlan())
 
 
 def lowered(source: ir.Model, plan: QuantPlan | None = None) -> ir.Model:
@@ -290,13 +291,13 @@ def test_bias_shifts_are_added(biased: bool) -> None:
             QuantPlan(
                 {
                     "w": weight_plan(
-                        QuantSpec(INT8, True, PerBlock(0, 300)),
-                        np.ones((1, 256)),
-                        np.zeros((1, 256), np.int32),
+                        QuantSpec(INT8, True, PerBlock(0, 32)),
+                        np.ones((10, 256)),
+                        np.zeros((10, 256), np.int32),
                     )
                 }
             ),
-            "weight 'w' by blocks",
+            "weight 'w' by blocks of 32, which do not divide its 300",
         ),
     ],
     ids=["input", "output", "use", "blocks"],
@@ -304,3 +305,74 @@ def test_bias_shifts_are_added(biased: bool) -> None:
 def test_plans_that_this_form_cannot_carry(plan: QuantPlan, words: str) -> None:
     with pytest.raises(PlanError, match=words):
         LowerWeightsOnly(plan).call(product("y = MatMul(x, w)", WIDE))
+
+
+def reals(source: ir.Model, plan: QuantPlan) -> ir.Model:
+    """The float model with what the codes of every planned weight stand for."""
+    copy = source.clone()
+    for name, planned in plan.values.items():
+        value = copy.graph.initializers[name]
+        assert value.const_value is not None
+        assert planned.params is not None
+        scale, blocks = planned.params.scale, planned.spec.granularity
+        if isinstance(blocks, PerBlock):
+            scale = np.repeat(scale, blocks.size, blocks.axis)
+        elif isinstance(blocks, PerAxis):
+            rank = value.const_value.numpy().ndim
+            scale = scale.reshape([-1 if i == blocks.axis else 1 for i in range(rank)])
+        codes = weight_codes(value.const_value.numpy(), planned)
+        value.const_value = ir.tensor((codes * scale).astype(np.float32), name=name)
+    return copy
+
+
+EVEN = (320, 256)
+FEW = [
+    (product("y = MatMul(x, w)", EVEN), True),
+    (product("y = Gemm(x, w, b)", EVEN, b=BIAS), True),
+    (product("y = Gemm<transB = 1>(x, w, b)", (256, 320), b=BIAS), True),
+    (product("y = MatMul(x, w)", WIDE), True),
+    (product("y = MatMul(x, w)", EVEN, rows="3"), False),
+    (product("y = Gemm<transB = 1>(x, w, b)", (256, 320), rows="3", b=BIAS), False),
+    (product("y = MatMul(x, w)", (64, 64)), False),
+    (conv("Conv(x, w, b)", (16, 8, 3, 3), 8), False),
+    (conv("Conv<group = 8>(x, w, b)", (16, 1, 8, 8), 8), False),
+    (conv("ConvTranspose(x, w, b)", (8, 16, 3, 3), 8), False),
+]
+FEW_IDS = ["matmul", "gemm", "transposed", "uneven", "rows", "transposed rows", "small", "conv",
+           "grouped", "conv transpose"]  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize(("source", "small_in_memory"), FEW, ids=FEW_IDS)
+def test_weights_of_few_bits_are_packed(source: ir.Model, small_in_memory: bool, bits: int) -> None:
+    plan = plan_of(source, bits)
+    made = lowered(source, plan)
+    before = source.graph.initializers["w"].const_value
+    stored = made.graph.initializers["w_codes"].const_value
+    assert before is not None
+    assert stored is not None
+    assert stored.dtype == ir.DataType.INT4
+    assert stored.nbytes * 8 == before.nbytes
+    assert "w" not in made.graph.initializers
+    assert_same(made, reals(source, plan), "off", 1e-5)
+    ran = optimized_ops(made)
+    if small_in_memory:
+        assert ran["MatMulNBits"] == 1
+        assert not set(ran) & {"DequantizeLinear", "Cast", "Gemm", "MatMul"}
+    else:
+        assert ran == optimized_ops(source)
+    # MatMulNBits rounds its input to 8 bits
+    assert_same(made, reals(source, plan), "all", 0.02 if small_in_memory else 1e-5)
+
+
+@pytest.mark.parametrize("source", [source for source, _ in FEW], ids=FEW_IDS)
+def test_two_bits_are_packed_where_the_opset_can(source: ir.Model) -> None:
+    newer = source.clone()
+    newer.graph.opset_imports[""], newer.ir_version = 25, 13
+    plan = plan_of(newer, 2)
+    made = lowered(newer, plan)
+    stored = made.graph.initializers["w_codes"].const_value
+    assert stored is not None
+    assert stored.dtype == ir.DataType.INT2
+    assert_same(made, reals(newer, plan), "off", 1e-5)
+    assert_same(made, reals(newer, plan), "all", 0.02)

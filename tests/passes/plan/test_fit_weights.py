@@ -10,7 +10,7 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import IntType, PerAxis, PerTensor, QParams, QuantSpec
 from onnxq.plan.weight_codes import weight_codes
-from tests.passes.plan.planning import build, eager_target, hand_context, revised
+from tests.passes.plan.planning import build, eager_target, hand_context, revised, stats_of
 from tests.passes.rewrite.building import rng_weight
 
 if TYPE_CHECKING:
@@ -207,3 +207,28 @@ def test_what_is_not_planned_is_left_alone(missing: str) -> None:
         del values[missing]
     result = revised(FitWeights(), hand_context(conv(rng_weight(6, 4, 1, 1))), QuantPlan(values))
     assert "w" not in result.values or result.values["w"].params is None
+
+
+def noise(w: npt.NDArray[np.float32], found: ValuePlan, power: npt.NDArray[np.float32]) -> float:
+    """Output error of a 1 × 1 convolution whose inputs are not correlated."""
+    codes, scale = weight_codes(w, found), params_of(found).scale.reshape(-1, 1, 1, 1)
+    return float((np.square(codes * scale - w) * power.reshape(1, -1, 1, 1)).sum())
+
+
+@pytest.mark.parametrize("dtype", ["int2", "int3", "int4"])
+def test_scales_of_few_bits_are_searched_by_what_the_inputs_weigh(dtype: str) -> None:
+    w = rng_weight(6, 16, 1, 1)
+    w[:, :3] *= 6
+    power = np.where(np.arange(16) < 3, 0.01, 1.0).astype(np.float32)
+    x = rng_weight(4, 16, 8, 8, seed=1) * np.sqrt(power).reshape(1, -1, 1, 1)
+    source, plan = conv(w), QuantPlan({"x": X, "w": wish(dtype=dtype)})
+    blind = revised(FitWeights(), hand_context(source), plan).values["w"]
+    seeing = hand_context(source, {"x": stats_of(x, axis=1)})
+    found = revised(FitWeights(), seeing, plan).values["w"]
+    assert params_of(found).method == "mse"
+    assert noise(w, found, power) < 0.9 * noise(w, blind, power)
+
+
+def test_few_bits_leave_no_pair_to_limit() -> None:
+    found, _ = fitted(conv(rng_weight(6, 8, 3, 3)), wish(dtype="int4"))
+    assert found.codes is None

@@ -10,7 +10,7 @@ from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.check import violations
 from onnxq.plan.note import NoteKind
 from onnxq.plan.quant_plan import QuantPlan
-from onnxq.plan.spec import PerAxis, PerTensor
+from onnxq.plan.spec import PerAxis, PerBlock, PerTensor
 from onnxq.plan.target import load_target
 from tests.passes.plan.planning import revised
 from tests.passes.rewrite.building import build, rng_weight
@@ -67,6 +67,28 @@ def test_one_scale_per_weight() -> None:
     assert planned_value.spec.granularity == PerTensor()
     assert planned_value.params is not None
     assert planned_value.params.scale.shape == ()
+
+
+@pytest.mark.parametrize(
+    ("node", "shape", "granularity"),
+    [
+        ("y = MatMul(x, w)", (64, 48), PerBlock(0, 32)),
+        ("y = Gemm<transB = 1>(x, w)", (48, 64), PerBlock(1, 32)),
+        ("y = MatMul(x, w)", (40, 48), PerAxis(1)),
+        ("y = MatMul(x, w)", (2, 32, 48), PerAxis(2)),
+        ("y = Conv(x, w)", (16, 32, 3, 3), PerAxis(0)),
+    ],
+    ids=["MatMul", "Gemm transposed", "uneven", "stack", "Conv"],
+)
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_matrices_of_few_bits_have_a_scale_per_block(
+    node: str, shape: tuple[int, ...], granularity: PerAxis | PerBlock, bits: int
+) -> None:
+    planned_value = planned(single(node, *shape), bits=bits).values["w"]
+    assert str(planned_value.spec.dtype) == f"int{bits}"
+    assert planned_value.spec.granularity == granularity
+    assert planned_value.params is not None
+    assert planned_value.params.method == "mse"
 
 
 NAN = np.full((32, 48), np.nan, np.float32)
