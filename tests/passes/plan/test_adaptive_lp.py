@@ -1,0 +1,123 @@
+"""The p of each range by the loss at the outputs; the numbered rules of the pass."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxq.passes.lower import simulated
+from onnxq.passes.plan.adaptive_lp import AdaptiveLp
+from onnxq.passes.plan.fit_activations import FitActivations
+from onnxq.plan.note import NoteKind
+from onnxq.search.evaluator import Evaluator
+from onnxq.tasks.loss import GenericLoss
+from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
+from tests.search.networks import NETWORKS, first_plan
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxq.passbase import PlanContext
+    from onnxq.plan.quant_plan import QuantPlan
+
+LOSS = GenericLoss(["y"])
+
+
+def search(**options: float) -> AdaptiveLp:
+    return AdaptiveLp(
+        simulated,
+        lambda _model: LOSS,
+        lambda p: FitActivations(f"lp:{p}"),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def skewed(bits: int = 4) -> tuple[ir.Model, PlanContext, QuantPlan]:
+    """A network whose samples hold outliers that matter at the outputs."""
+    model = NETWORKS["branches"]()
+    samples = [
+        {name: np.sign(array) * np.abs(array) ** 3 for name, array in sample.items()}
+        for sample in samples_for(model, 8)
+    ]
+    context = context_for(model, samples=samples)
+    return model, context, revised(FitActivations("mse"), context, first_plan(model, bits))
+
+
+@functools.cache
+def searched() -> tuple[ir.Model, PlanContext, QuantPlan, QuantPlan]:
+    """Returns that network, the plan before the search and the one behind it."""
+    model, context, plan = skewed()
+    return model, context, plan, revised(search(margin=0.0), context, plan)
+
+
+def fired(plan: QuantPlan) -> list[str]:
+    return [n.where for n in plan.notes if n.source == "adaptive-lp" and n.kind is NoteKind.FIRED]
+
+
+def test_the_loss_falls_on_both_halves() -> None:
+    model, context, plan, found = searched()
+    evaluator = Evaluator(model, simulated, list(context.samples(8)), LOSS)
+
+    before, after = evaluator.each([plan, found])
+    assert fired(found)
+    assert after[::2].mean() < before[::2].mean()
+    assert after[1::2].mean() < before[1::2].mean()
+
+
+def test_only_ranges_of_what_it_names_differ() -> None:
+    _, _, plan, found = searched()
+
+    changed = {name for name in plan.values if found.values[name] is not plan.values[name]}
+    assert changed == {one for name in fired(found) for one in plan.group_of(name)}
+    for name in changed:
+        params = found.values[name].params
+        assert found.values[name].spec == plan.values[name].spec
+        assert params is not None
+        assert params.p != 2
+
+
+def test_what_brings_less_than_the_margin_is_left() -> None:
+    _, context, plan = skewed()
+
+    found = revised(search(margin=0.99), context, plan)
+
+    assert not fired(found)
+    assert found.values == plan.values
+
+
+def test_values_that_share_params_are_chosen_together() -> None:
+    context = context_for(NETWORKS["clipped"]())
+    plan = plan_for(context, method="mse")
+    group = frozenset({"r0", "r1"})
+    plan = replace(plan, groups=(group,))
+    plan = revised(FitActivations("mse"), context, plan)
+
+    found = revised(search(margin=0.0), context, plan)
+
+    scales = {float(found.values[name].params.scale) for name in group}  # type: ignore[union-attr]
+    assert len(scales) == 1
+
+
+def test_one_sample_is_too_few() -> None:
+    _, context, plan = skewed()
+    alone = replace(context, samples=lambda _count: list(context.samples(1)))
+
+    found = revised(search(), alone, plan)
+
+    assert found.values == plan.values
+    assert [note.kind for note in found.notes if note.source == "adaptive-lp"] == [NoteKind.REFUSED]
+
+
+def test_the_same_again_gives_the_same_plan() -> None:
+    _, context, plan, first = searched()
+
+    second = revised(search(margin=0.0), context, plan)
+
+    for name in plan.values:
+        mine, other = first.values[name].params, second.values[name].params
+        assert mine is not None
+        assert other is not None
+        assert mine.same_as(other)
