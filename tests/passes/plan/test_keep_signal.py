@@ -185,7 +185,8 @@ def test_the_pipeline_replans_before_it_corrects() -> None:
     plan = revised(AssignIntegers(), context, QuantPlan())
     for one in passes:
         plan = revised(one, context, plan)
-    assert [one.name for one in passes[-2:]] == ["keep-signal", "correct-bias"]
+    names = [one.name for one in passes]
+    assert names.index("keep-signal") < names.index("correct-bias") == len(names) - 1
     assert set(plan.bias_shift) <= {"node_c", "node_y"} - set(plan.float_nodes)
     assert all(value.params is not None for value in plan.values.values())
     assert [n.kind for n in plan.notes if n.source == "keep-signal"][-1] is NoteKind.FIRED
