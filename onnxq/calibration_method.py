@@ -10,7 +10,7 @@ from onnxq.errors import ConfigError
 __all__ = ["CALIBRATION_METHODS", "CalibrationMethod"]
 
 CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
-"""What there is to choose from, for people."""
+"""What there is to fit a range by, for people; adaptive-lp searches beyond."""
 
 _PERCENT = 99.99
 _SQUARES = 2.0
@@ -20,9 +20,10 @@ class CalibrationMethod(NamedTuple):
     """How activation ranges are fitted.
 
     Attributes:
-        name: "minmax", "percentile", "kl", "mse" or "lp".
+        name: "minmax", "percentile", "kl", "mse", "lp" or "adaptive-lp".
         percent: For percentile: how much of the values the range holds, in (50, 100].
-        p: For lp: the exponent of the error, 1 to 4; mse has 2. None where no error is minimized.
+        p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what adaptive-lp starts
+            from. None where no error is minimized.
     """
 
     name: str
@@ -31,14 +32,14 @@ class CalibrationMethod(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads ``minmax``, ``kl``, ``mse``, ``percentile``, ``percentile:99.9`` or ``lp:2.4``.
+        """Reads ``minmax``, ``kl``, ``percentile``, ``percentile:99.9``, ``lp:2.4`` and the others.
 
         Raises:
             ConfigError: It is none of these.
         """
         name, colon, number = text.partition(":")
-        if name in ("minmax", "kl", "mse") and not colon:
-            return cls(name, p=_SQUARES if name == "mse" else None)
+        if name in ("minmax", "kl", "mse", "adaptive-lp") and not colon:
+            return cls(name, p=None if name in ("minmax", "kl") else _SQUARES)
         try:
             value = float(number) if colon else _PERCENT
         except ValueError:
@@ -49,5 +50,5 @@ class CalibrationMethod(NamedTuple):
             return cls(name, p=value)
         raise ConfigError(
             f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 "
-            "and up to 100, P from 1 to 4"
+            "and up to 100, P from 1 to 4, or adaptive-lp"
         )

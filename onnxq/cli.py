@@ -92,8 +92,8 @@ Calibration = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
-        help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT] or lp:P with "
-        "P from 1 to 4.",
+        help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
+        "P from 1 to 4, or adaptive-lp, which chooses P by the loss at the outputs.",
     ),
 ]
 Granularity = Annotated[

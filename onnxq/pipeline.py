@@ -19,7 +19,7 @@ from onnxq.errors import ConfigError, ModelError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
-from onnxq.passes.lower import lowered, lowering_of
+from onnxq.passes.lower import lowered, lowering_of, simulated
 from onnxq.passes.plan import dataless_passes, deciding_passes, fitting_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.plan.check import check_plan
@@ -105,7 +105,10 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-            plan = manager.revise(context, fitting_passes(config, lowered, foreign.plans), plan)
+            fitting = fitting_passes(
+                config, lowered, foreign.plans, simulate=simulated, at_outputs=task.loss
+            )
+            plan = manager.revise(context, fitting, plan)
         else:
             plan = manager.revise(context, dataless_passes(config), plan)
     check_plan(plan, model, target, context.shapes)

@@ -20,7 +20,7 @@ def test_anything_else_is_refused_with_what_there_is(text: str) -> None:
         CalibrationMethod.parse(text)
     assert str(caught.value) == (
         f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 and up "
-        "to 100, P from 1 to 4"
+        "to 100, P from 1 to 4, or adaptive-lp"
     )
 
 
@@ -28,4 +28,5 @@ def test_only_errors_have_an_exponent() -> None:
     assert CalibrationMethod.parse("mse").p == 2
     assert CalibrationMethod.parse("lp:1.5").p == 1.5
     assert CalibrationMethod.parse("kl").p is None
+    assert CalibrationMethod.parse("adaptive-lp") == ("adaptive-lp", 99.99, 2.0)
     assert CalibrationMethod.parse("percentile").p is None

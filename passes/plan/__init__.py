@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from onnxq.passes.plan.adaptive_lp import AdaptiveLp
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.correct_bias_analytic import CorrectBiasAnalytic
@@ -21,6 +22,7 @@ from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
 from onnxq.selection import arranged, may_run
+from onnxq.tasks.base import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.passbase import PlanContext, PlanPass
+    from onnxq.search.simulation import Simulate
+    from onnxq.tasks.loss import OutputLoss
 
 __all__ = ["NEEDED", "dataless_passes", "deciding_passes", "fitting_passes", "needed_passes"]
 
@@ -39,7 +43,8 @@ NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 
 def needed_passes(config: Config) -> frozenset[str]:
     """Returns :data:`NEEDED` and the names of what other options cannot do without."""
-    return NEEDED | {NarrowActivations.name} if config.activations < _EIGHT else NEEDED
+    narrow = {NarrowActivations.name} if config.activations < _EIGHT else set()
+    return NEEDED | narrow | ({AdaptiveLp.name} if config.calibration == AdaptiveLp.name else set())
 
 
 def deciding_passes(
@@ -64,12 +69,14 @@ def dataless_passes(config: Config) -> list[PlanPass]:
     return [p for p in passes if may_run(config, p.name)]
 
 
-def fitting_passes(
+def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     config: Config,
     lower: Callable[[ir.Model, QuantPlan], ir.Model],
     foreign: Sequence[PlanPass] = (),
     *,
     every: bool = False,
+    simulate: Simulate | None = None,
+    at_outputs: Callable[[ir.Model], OutputLoss] = Task.loss,
 ) -> list[PlanPass]:
     """Returns the passes that choose params and corrections, in their order.
 
@@ -78,6 +85,8 @@ def fitting_passes(
         lower: Makes the quantized model of a plan, for passes that measure it.
         foreign: Passes of other packages, which come last unless the options say otherwise.
         every: Whether to return all there are, whatever the options say.
+        simulate: Makes the quantized model of a plan for a search; None = nothing is searched.
+        at_outputs: Makes the loss that a search minimizes.
     """
 
     def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
@@ -106,6 +115,7 @@ def fitting_passes(
         FitWeights(),
         KeepSignal(lower, replan),
         StoreWeights(config.keep_float, config.weight_granularity == "channel"),
+        AdaptiveLp(simulate, at_outputs, lambda p: FitActivations(f"lp:{p}")),
         RoundWeights(lower),
         CorrectBiasAnalytic(),
         CorrectBias(lower),

@@ -54,8 +54,9 @@ class AdaptiveLp(PlanPass):
     """Chooses the p of each activation's range by the loss at the outputs; see the module's rules.
 
     Attributes:
-        simulate: Makes the quantized model of a plan, with its params apart.
-        at_outputs: Makes the loss of the task for the float model; None = squared error.
+        simulate: Makes the quantized model of a plan, with its params apart; None = nothing is
+            searched.
+        at_outputs: Makes the loss of the task for the float model.
         fitting: Makes the pass that fits all ranges for a p.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = as many as
@@ -72,7 +73,7 @@ class AdaptiveLp(PlanPass):
     )
     after = frozenset({"fit-activations", "fit-weights", "keep-signal"})
 
-    simulate: Simulate
+    simulate: Simulate | None
     at_outputs: Callable[[ir.Model], OutputLoss]
     fitting: Callable[[float], PlanPass]
     margin: float = 0.01
@@ -80,6 +81,8 @@ class AdaptiveLp(PlanPass):
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the ranges of the chosen p."""
+        if self.simulate is None:
+            return plan
         feeds = list(context.samples(self.samples or _affordable(context)))
         if len(feeds) < 2:
             return plan.with_notes([self._refusal("two samples are needed, one to choose by")])

@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
-from onnxq.passes.lower import simulated
+from onnxq.config import Config
+from onnxq.passes.lower import lowered, simulated
+from onnxq.passes.plan import fitting_passes
 from onnxq.passes.plan.adaptive_lp import AdaptiveLp
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.plan.note import NoteKind
 from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.loss import GenericLoss
 from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
-from tests.search.networks import NETWORKS, first_plan
+from tests.search.networks import NETWORKS, activations, first_plan
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -89,9 +92,10 @@ def test_what_brings_less_than_the_margin_is_left() -> None:
 
 
 def test_values_that_share_params_are_chosen_together() -> None:
-    context = context_for(NETWORKS["clipped"]())
+    model = NETWORKS["branches"]()
+    context = context_for(model)
     plan = plan_for(context, method="mse")
-    group = frozenset({"r0", "r1"})
+    group = frozenset(activations(model, plan)[:2])
     plan = replace(plan, groups=(group,))
     plan = revised(FitActivations("mse"), context, plan)
 
@@ -121,3 +125,14 @@ def test_the_same_again_gives_the_same_plan() -> None:
         assert mine is not None
         assert other is not None
         assert mine.same_as(other)
+
+
+@pytest.mark.parametrize(("calibration", "joins"), [("adaptive-lp", True), ("mse", False)])
+def test_runs_where_the_calibration_asks_for_it(calibration: str, joins: bool) -> None:
+    passes = fitting_passes(Config(calibration=calibration), lowered, simulate=simulated)
+
+    assert ("adaptive-lp" in [one.name for one in passes]) is joins
+
+
+def test_a_pipeline_file_names_the_pass_and_not_a_method() -> None:
+    assert FitActivations.options["method"].read("adaptive-lp") is None
