@@ -4,8 +4,8 @@
 
 The node itself becomes the sum, so that its name and its value stay what they were; a node of the
 same kind takes its place as the rest, with all its inputs. Each part picks its channels out with
-Gather and quantizes them by itself. Partial sums meet in Add, those of a MatMul in Sum: onnxruntime
-fuses MatMul with Add, and Gemm with Sum, into one Gemm, which stays float.
+Gather or Split and quantizes them by itself. Partial sums meet in Add, those of a MatMul in Sum:
+onnxruntime fuses MatMul with Add, and Gemm with Sum, into one Gemm, which stays float.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.packed import widened_codes
@@ -20,12 +21,13 @@ from onnxq.graph.packed import widened_codes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from onnxq.graph.qdq import Affine, GraphEditor
 
 __all__ = ["WeightPart", "cut_sum", "pick_channels"]
+
+_CHANNELS_PER_GATHERED = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +63,73 @@ def pick_channels(
         axis: Negative from the end.
         affine: Of the codes; one scale.
     """
-    dims = None if value.shape is None else list(value.shape)
-    if dims is not None:
-        dims[axis] = channels.size
-    picked = editor.node(
+    split = axis == -1 and _worth_a_split(value, channels)
+    picked = (_split_off if split else _gather)(editor, value, channels, axis)
+    return _rounded(editor, picked, affine)
+
+
+def _worth_a_split(value: ir.Value, channels: npt.NDArray[np.int64]) -> bool:
+    """Says whether the channels lie side by side, and are so many that a Split is the faster way.
+
+    Along the last axis, Gather copies number by number, Split all channels, but in runs: of [1,
+    197, 256], 4 channels take 13 and 14 µs, 32 take 72 and 28 µs. Along an axis further out, Gather
+    copies runs as well, and only what is asked for. Slice is slower than both: onnxruntime moves
+    QuantizeLinear in front of it, to all channels.
+    """
+    size = None if value.shape is None else value.shape[-1]
+    together = bool((np.diff(channels) == 1).all())
+    return together and isinstance(size, int) and channels.size * _CHANNELS_PER_GATHERED >= size
+
+
+def _gather(
+    editor: GraphEditor, value: ir.Value, channels: npt.NDArray[np.int64], axis: int
+) -> ir.Value:
+    return editor.node(
         "Gather",
         [value, editor.constant(f"{value.name}_outliers", channels)],
         stem=f"{value.name}_picked",
         dtype=ir.DataType.FLOAT,
-        shape=None if dims is None else ir.Shape(dims),
+        shape=_with_channels(value, channels.size, axis),
         attributes={"axis": axis},
         after=value.producer(),
     )
-    return _rounded(editor, picked, affine)
+
+
+def _split_off(
+    editor: GraphEditor, value: ir.Value, channels: npt.NDArray[np.int64], axis: int
+) -> ir.Value:
+    assert value.shape is not None
+    size = value.shape[axis]
+    assert isinstance(size, int)
+    start, count = int(channels[0]), channels.size
+    sizes = {"before": start, "picked": count, "behind": size - start - count}
+    sizes = {name: length for name, length in sizes.items() if length}
+    parts = {
+        name: ir.Value(
+            name=editor.fresh(f"{value.name}_{name}"),
+            shape=_with_channels(value, length, axis),
+            type=ir.TensorType(ir.DataType.FLOAT),
+        )
+        for name, length in sizes.items()
+    }
+    lengths = editor.constant(f"{value.name}_parts", np.array(list(sizes.values()), np.int64))
+    name = editor.fresh(f"{value.name}_Split")
+    node = ir.node(
+        "Split", [value, lengths], {"axis": axis}, outputs=list(parts.values()), name=name
+    )
+    producer = value.producer()
+    if producer is None:
+        editor.graph.insert_before(editor.graph[0], node)
+    else:
+        editor.graph.insert_after(producer, node)
+    return parts["picked"]
+
+
+def _with_channels(value: ir.Value, count: int, axis: int) -> ir.Shape | None:
+    dims = None if value.shape is None else list(value.shape)
+    if dims is not None:
+        dims[axis] = count
+    return None if dims is None else ir.Shape(dims)
 
 
 def cut_sum(

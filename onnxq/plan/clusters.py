@@ -8,7 +8,8 @@ The largest cluster, the *rest*, is what the value and its weights themselves ar
 reader keeps all channels, with columns of zeros where other clusters' channels are (these saturate
 in the rest's narrow range, times zero). So the channels need no order, and only the few outliers
 are picked out at run time: a product of 197 × 256 × 256 takes 0.20 ms whole, 0.26 ms like this, and
-0.64 ms where a Gather picks the rest too.
+0.64 ms where a Gather picks the rest too. Where they lie side by side (reorder-channels puts them
+so), a Split may pick them (``onnxq.graph.partial_sums``).
 
 This stands in the plan and not in the float model: a rewrite would have
 to run after the statistics, which are of the model as it was, and the integer kernels that pick

@@ -261,7 +261,7 @@ def test_what_reads_the_stream_and_is_not_known_keeps_it_in_place() -> None:
     assert turned(attention(norm="LpNormalization(e)")) == [4, 4, 4, 4]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 13), st.integers(0, 99), st.integers(0, 99)), min_size=3))
 def test_any_graph_computes_the_same(steps: list[tuple[int, int, int]]) -> None:
     writer = StageWriter(8, 2, "chunk")

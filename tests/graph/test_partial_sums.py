@@ -9,7 +9,7 @@ from onnxq.graph.partial_sums import WeightPart, cut_sum, pick_channels
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.spec import violations_qdq
 from tests.passes.rewrite.building import build, ops
-from tests.support import run
+from tests.support import Level, run
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -69,6 +69,34 @@ def test_float_sums_are_the_whole_again(case: str, parts: list[list[int]]) -> No
     wanted = run(make(), feed)["y"]
     found = run(cut(make(), parts), feed)["y"]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", ["off", "all"])
+@pytest.mark.parametrize("channels", [[2, 3], [0, 1], [4, 5], [3]])
+def test_neighbours_of_a_product_are_split_off(level: Level, channels: list[int]) -> None:
+    feed = {"x": grid(3, 6)}
+    source = cut(product(), [channels])
+    assert ops(source).count("Split") == 1
+    assert "Gather" not in ops(source)
+    np.testing.assert_allclose(run(source, feed, level)["y"], run(product(), feed)["y"], atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [[2, 4], [3, 2]])
+def test_channels_that_lie_apart_are_gathered(channels: list[int]) -> None:
+    assert "Split" not in ops(cut(product(), [channels]))
+
+
+def test_neighbours_of_a_convolution_are_gathered_which_is_faster_there() -> None:
+    assert "Split" not in ops(cut(convolution(), [[2, 3]]))
+
+
+@pytest.mark.parametrize(("count", "way"), [(2, "Gather"), (3, "Split")])
+def test_few_of_many_neighbours_are_gathered(count: int, way: str) -> None:
+    source = build(
+        "f (float[3,144] x, float[144,4] w) => (float[3,4] y) { y = MatMul(x, w) }",
+        w=small(144, 4),
+    )
+    assert way in ops(cut(source, [list(range(count))]))
 
 
 def test_products_meet_in_sum_and_convolutions_in_add() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,21 @@ def test_rounding_errors_do_not_count() -> None:
 def test_channels_that_are_equal_stay() -> None:
     assert channel_order(np.ones(4), np.ones(4), 2, 6.0) is None
     assert channel_order(np.zeros(4), np.zeros(4), 2, 6.0) is None
+
+
+def test_blocks_of_sorted_columns_take_less_noise() -> None:
+    """4 bits in blocks of 32, columns log-normal with σ = 0.5, in front of normal inputs."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((256, 64)) * np.exp(rng.normal(0, 0.5, 256))[:, np.newaxis]
+    order = channel_order(np.square(weight).sum(axis=1), None, 2, 6.0)
+    assert order is not None
+    assert _noise(weight[order]) < 0.75 * _noise(weight)
+
+
+def _noise(weight: npt.NDArray[np.float64]) -> float:
+    blocks = weight.reshape(-1, 32, weight.shape[1])
+    steps = np.abs(blocks).max(axis=1, keepdims=True) / 7
+    return float(np.square(blocks - np.rint(blocks / steps) * steps).sum())
 
 
 @given(_NUMBERS, st.data())

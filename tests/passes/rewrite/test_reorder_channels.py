@@ -189,7 +189,7 @@ def test_the_prior_moves_along() -> None:
     assert prior["gone"] == (mean, deviation)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     half=st.sampled_from([8, 16]),
     units=st.integers(1, 4),
