@@ -144,11 +144,11 @@ def test_few_positions_are_one_product() -> None:
     assert "ReduceSum" not in ops
 
 
-def test_a_depthwise_weight_gets_one_convolution() -> None:
+def test_a_depthwise_weight_gets_products_of_patches() -> None:
     ops = _emitted(DEPTHWISE, "w")
 
     assert ops.count("Conv") == 1
-    assert "MatMul" not in ops
+    assert ops.count("MatMul") == 1
 
 
 def test_transposed_with_automatic_padding_is_refused() -> None:
