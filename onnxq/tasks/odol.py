@@ -94,7 +94,7 @@ class DetectionLoss(OutputLoss):
         if not (np.isfinite(table).all() and np.isfinite(rows).all()):
             return math.inf
         # In single precision: a search measures thousands of times what hardly differs.
-        divergence = bernoulli_value(self._head.table(wanted), table, INWARD).sum(axis=-1)
+        divergence = bernoulli_value(real.scores.astype(np.float32), table, INWARD).sum(axis=-1)
         classes = float((real.share * divergence).sum())
         distance = box_loss(self._boxes(wanted)[real.detected], rows, self._head.boxes)[0]
         return classes + LOCALISATION * float((real.share[real.detected] * distance).sum())

@@ -45,7 +45,7 @@ EXPONENTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """The p that are tried."""
 
 _START = EXPONENTS.index(2.0)
-_BUDGET_BYTES = 1 << 28
+_BUDGET_BYTES = 1 << 27
 _FEWEST, _MOST = 8, 64
 
 
