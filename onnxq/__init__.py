@@ -66,8 +66,9 @@ def optimize(
 
     Args:
         model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``onnx_ir.Model``; never
-            changed. A model given as a path is written to ``MODEL.int8.onnx`` beside it unless
-            ``output`` says otherwise; any other is written only where ``output`` says.
+            changed. A model given as a path is written to ``MODEL.int8.onnx`` (the number is that
+            of ``weights``) beside it unless ``output`` says otherwise; any other is written only
+            where ``output`` says.
         data: Calibration samples: a .npz or .npy file, a folder or data set's root of them or of
             images (then ``preprocess`` says how they become inputs, unless the model tells), a .txt
             list of files, ``package.module:callable``, arrays by input name with samples along the

@@ -45,7 +45,12 @@ Exit codes: 0 done, 2 an error that the message tells how to mend, 3 a --require
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="OUT", help="File to write  [default: MODEL.int8.onnx]"),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="File to write  [default: MODEL.int8.onnx; the number is that of --weights]",
+    ),
 ]
 Data = Annotated[
     str | None,

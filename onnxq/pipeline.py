@@ -127,7 +127,7 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
     if config.output is not None:
         return config.output
     if isinstance(source, str | os.PathLike):
-        return Path(source).with_suffix(".int8.onnx")
+        return Path(source).with_suffix(f".int{config.weights}.onnx")
     return None
 
 

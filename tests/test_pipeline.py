@@ -129,6 +129,11 @@ def test_every_pass_is_known_once_and_summed_up() -> None:
 # ---- sources -------------------------------------------------------------------------------------
 
 
+def test_files_are_called_by_the_bits_of_their_weights(path: Path) -> None:
+    made = onnxq.optimize(path, weights=4, threads=1)
+    assert made.path == path.with_name("net.int4.onnx")
+
+
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "proto", "ir"])
 def test_every_kind_of_source_gives_the_same_bytes(kind: str, path: Path) -> None:
     source = {

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["channel_codes", "stale_codes"]
 
+# How scales are found of which the codes are near the weight; "" = nobody tells.
+_BY_WEIGHT = ("", "minmax", "mse")
 # Rounding moves a weight of 8 bits by 1 %, of 4 bits by 15 %.
 _FAR = 0.25
 _FARTHER = 4
@@ -37,10 +39,12 @@ def stale_codes(node: ir.Node, x: ValuePlan, w: ValuePlan) -> float | None:
 
     That is, where they are a quarter off, and four times as far off as plain rounding. The weight
     is what the codes were made for: with the scales per channel of the node's input folded in.
-    Large weights are judged by some of their channels.
+    Large weights are judged by some of their channels. Codes that were chosen by what comes out of
+    the layer are not judged: where inputs go together, they may be far off the weight.
     """
     weight = weight_of(node.inputs[1])
-    if weight is None or w.codes is None:
+    by_weight = w.params is not None and w.params.method in _BY_WEIGHT
+    if weight is None or w.codes is None or not by_weight:
         return None
     axis, folded = weight_channel_axis(node), read_factors(node, x)
     step = -(-weight.size // _MOST)

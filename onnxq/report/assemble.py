@@ -13,6 +13,7 @@ from onnxq.graph.io import load
 from onnxq.graph.query import macs
 from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result, TraceRow
 from onnxq.report.versions import versions
+from onnxq.report.weight_bits import layer_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +98,7 @@ def assemble(
         integer_share=integer / total if total else 0.0,
         stayed_float=tuple(stayed),
         heavy=proof.heavy,
+        weights=layer_weights(context.model, plan),
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
         warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, proof)),
@@ -127,7 +129,7 @@ def _warnings(run: Run, proof: Proof) -> tuple[str, ...]:
     samples = run.samples
     if not samples.any:
         found.append(
-            "no --data: activation ranges need data, so only weights were quantized (int8 files, "
+            "no --data: activation ranges need data, so only weights were quantized (small files, "
             "float speed); nothing was measured"
         )
     elif not samples.held_out:

@@ -41,6 +41,7 @@ def json_report(result: Result) -> str:
         "fidelity": fidelity_json(result.fidelity),
         "integer_share": result.integer_share,
         "activation_bits": activation_bits(result.plan),
+        "weights": [asdict(weight) for weight in result.weights],
         "heavy_layers": [asdict(layer) for layer in result.heavy],
         "stayed_float": [asdict(node) for node in result.stayed_float],
         "passes": [_without_seconds(asdict(row)) for row in result.trace],

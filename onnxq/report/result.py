@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.report.weight_bits import LayerWeight
     from onnxq.tasks.base import Task
 
 __all__ = [
@@ -197,6 +198,7 @@ class Result:
             kernels, in [0, 1].
         stayed_float: Nodes that stayed float, with reasons.
         heavy: All heavy layers, in the order in which they run.
+        weights: Their constant weights, in the order of the graph.
         notes: What passes did and refused, in order.
         trace: The passes that ran, in order.
         plan: The quantization plan that was lowered.
@@ -218,6 +220,7 @@ class Result:
     integer_share: float = 0.0
     stayed_float: tuple[FloatNode, ...] = ()
     heavy: tuple[HeavyLayer, ...] = ()
+    weights: tuple[LayerWeight, ...] = ()
     notes: tuple[Note, ...] = ()
     trace: tuple[TraceRow, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from onnxq.report.bits import narrow_text
 from onnxq.report.result import ENOUGH_SAMPLES
 from onnxq.report.units import bytes_text, percent_text
+from onnxq.report.weight_bits import weights_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -214,6 +215,8 @@ def _bits(result: Result) -> Iterator[Fact]:
     """What was narrowed, where anything was."""
     if found := narrow_text(result.plan):
         yield Fact("activations", *found)
+    if found := weights_text(result.weights):
+        yield Fact("weights", *found)
 
 
 def _operators(ops: Counter[str]) -> str:

@@ -234,3 +234,12 @@ def test_codes_that_were_made_for_other_scales_per_channel() -> None:
     lines = violations(plan, source, NO_PAIRS)
     assert len(lines) == 1
     assert "the codes of weight 'dense' are" in lines[0]
+
+
+def test_codes_that_were_chosen_by_what_comes_out_may_be_far_off_the_weight() -> None:
+    source = channelwise("y = Conv(c, dense)", dense=DENSE)
+    plan = channel_plan(source).with_values({"c": ONE})
+    dense = plan.values["dense"]
+    assert dense.params is not None
+    rounded = replace(dense, params=replace(dense.params, method="gptq"))
+    assert violations(plan.with_values({"dense": rounded}), source, NO_PAIRS) == []

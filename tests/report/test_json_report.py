@@ -24,6 +24,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "fidelity",
         "integer_share",
         "activation_bits",
+        "weights",
         "heavy_layers",
         "stayed_float",
         "passes",
