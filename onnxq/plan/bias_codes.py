@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.graph.qdq import Affine
 from onnxq.plan.channels import common_params, has_channels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import onnx_ir as ir
 
+    from onnxq.graph.qdq import GraphEditor
     from onnxq.plan.quant_plan import ValuePlan
 
-__all__ = ["bias_codes", "least_weight_scale"]
+__all__ = ["bias_codes", "integer_bias", "least_weight_scale"]
 
 _INT32 = np.iinfo(np.int32)
 # The other half of the int32 range is the accumulator's.
@@ -50,3 +53,21 @@ def least_weight_scale(bias: npt.NDArray[np.float32], x: ValuePlan) -> npt.NDArr
 def _read_scale(x: ValuePlan) -> npt.NDArray[np.float32]:
     assert x.params is not None
     return common_params(x.params).scale if has_channels(x) else x.params.scale
+
+
+def integer_bias(
+    editor: GraphEditor, stem: str, bias: npt.NDArray[np.float32], x: ValuePlan, w: ValuePlan
+) -> ir.Value:
+    """Returns a bias, stored as int32, dequantized at the graph's start.
+
+    Args:
+        editor: Of the graph.
+        stem: Start of the names.
+        bias: As for :func:`bias_codes`.
+        x: As for :func:`bias_codes`.
+        w: As for :func:`bias_codes`.
+    """
+    codes, scale = bias_codes(bias, x, w)
+    affine = Affine(scale, None, 0 if scale.ndim else None)
+    constant = editor.constant(f"{stem}_codes", codes)
+    return editor.dequantize(constant, affine, stem=stem)

@@ -37,11 +37,11 @@ import onnx_ir as ir
 
 from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.packed import widened_codes
-from onnxq.graph.qdq import Affine, GraphEditor
+from onnxq.graph.qdq import GraphEditor
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
-from onnxq.plan.bias_codes import bias_codes
+from onnxq.plan.bias_codes import integer_bias
 from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.cut_sums import affine_of, cut_sums, rest_of, split_readers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
@@ -59,15 +59,6 @@ _BIAS_POSITION = 2
 _BIASED = ("Conv", "ConvTranspose", "Gemm")
 _HEAVY = (*_BIASED, "MatMul")
 _SLOW_ON_INTEGERS = ("AveragePool", "Softmax")
-
-
-def _integer_bias(
-    editor: GraphEditor, stem: str, bias: npt.NDArray[np.float32], x: ValuePlan, w: ValuePlan
-) -> ir.Value:
-    codes, scale = bias_codes(bias, x, w)
-    affine = Affine(scale, None, 0 if scale.ndim else None)
-    constant = editor.constant(f"{stem}_codes", codes)
-    return editor.dequantize(constant, affine, stem=stem, before=editor.graph[0])
 
 
 class LowerToQdq(LoweringPass):
@@ -176,7 +167,7 @@ class LowerToQdq(LoweringPass):
         if x is None:
             replacement = editor.constant(f"{stem}_scaled", np.asarray(total, np.float32))
         else:
-            replacement = _integer_bias(editor, stem, total.reshape(-1), x, w)
+            replacement = integer_bias(editor, stem, total.reshape(-1), x, w)
         node.replace_input_with(_BIAS_POSITION, replacement)
 
     def _absorb_channels(
@@ -213,7 +204,7 @@ class LowerToQdq(LoweringPass):
             return
         shift = self.plan.bias_shift.get(str(node.name), np.float32(0))
         stem = str(add.inputs[position].name)  # type: ignore[union-attr]
-        bias = _integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
+        bias = integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
         add.replace_input_with(position, bias)
 
     def _shield_float(self, editor: GraphEditor, node: ir.Node) -> None:
