@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from onnxq.graph.io import ModelSource
     from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
-    from onnxq.passbase import PlanContext
+    from onnxq.passbase import PlanContext, PlanPass
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
@@ -91,12 +91,7 @@ def optimize(
         probes=samples.probes() or _made_probes(original, foreign),
         progress=tell,
     )
-    survey = Survey(samples.spread, config.cores) if samples.any else None
-    prior: Prior = {}
-    per_channel = config.weight_granularity == "channel"
-    own = float_rewrites(prior, survey=survey, integer=samples.any, per_channel=per_channel)
-    rewrites = [*own, *foreign.rewrites]
-    model = rewritten(original, manager, config, rewrites, prior)
+    model, prior = _rewritten(original, samples, manager, config, foreign)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     context = replace(context, prior=prior)
     if config.plan is not None:
@@ -105,12 +100,7 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-            fitting = fitting_passes(
-                config, lowered, foreign.plans, simulate=simulated, at_outputs=task.loss
-            )
-            plan = manager.revise(context, fitting, plan)
-        else:
-            plan = manager.revise(context, dataless_passes(config), plan)
+        plan = manager.revise(context, _revising_passes(context, task, config, foreign), plan)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model))
     check_qdq(quantized)
@@ -173,7 +163,31 @@ def _made_probes(original: ir.Model, foreign: ForeignPasses) -> list[Feed]:
     return [feed]
 
 
-# ---- plan ----------------------------------------------------------------------------------------
+# ---- rewrite and plan ----------------------------------------------------------------------------
+
+
+def _rewritten(
+    original: ir.Model,
+    samples: CalibrationData,
+    manager: PassManager,
+    config: Config,
+    foreign: ForeignPasses,
+) -> tuple[ir.Model, Prior]:
+    """Returns the float model that is quantized, and what BatchNormalization told of its values."""
+    survey = Survey(samples.spread, config.cores) if samples.any else None
+    prior: Prior = {}
+    per_channel = config.weight_granularity == "channel"
+    own = float_rewrites(prior, survey=survey, integer=samples.any, per_channel=per_channel)
+    return rewritten(original, manager, config, [*own, *foreign.rewrites], prior), prior
+
+
+def _revising_passes(
+    context: PlanContext, task: Task, config: Config, foreign: ForeignPasses
+) -> list[PlanPass]:
+    """Returns the passes that complete the plan, by statistics or without data."""
+    if context.stats is None:
+        return dataless_passes(config)
+    return fitting_passes(config, lowered, foreign.plans, simulate=simulated, at_outputs=task.loss)
 
 
 def _observed(
