@@ -101,6 +101,14 @@ Calibration = Annotated[
         "P from 1 to 4, or adaptive-lp, which chooses P by the loss at the outputs.",
     ),
 ]
+Rounding = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help="How weights of fewer than 8 bits are rounded: gptq+cd, gptq (by what comes out of "
+        "their layers on the samples), or nearest.",
+    ),
+]
 Granularity = Annotated[
     str, typer.Option(metavar="channel|tensor", help="One scale per output channel, or per weight.")
 ]
@@ -185,6 +193,7 @@ def optimize(
     weights: Weights = Config.weights,
     activations: Activations = Config.activations,
     calibration: Calibration = Config.calibration,
+    rounding: Rounding = Config.rounding,
     weight_granularity: Granularity = Config.weight_granularity,
     target: Target = Config.target,
     format: Format = Config.format,

@@ -68,6 +68,7 @@ class Config(Options):
         weights: Bits of a weight.
         activations: Bits of what layers multiply by their weights; see ``narrow-activations``.
         calibration: How activation ranges are fitted; see :attr:`calibration_method`.
+        rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.
         format: Form of the quantized model.
@@ -101,6 +102,7 @@ class Config(Options):
     weights: int = 8
     activations: int = 8
     calibration: str = "mse"
+    rounding: str = "gptq+cd"
     weight_granularity: str = "channel"
     target: str = "cpu"
     format: str = "qdq"

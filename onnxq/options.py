@@ -196,6 +196,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "weights": _bits(2, 3, 4, 8),
         "activations": _bits(4, 8),
         "calibration": _calibration,
+        "rounding": _choice("gptq+cd", "gptq", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,
         "format": _choice("qdq"),

@@ -84,8 +84,8 @@ def test_defaults_are_those_of_the_configuration(pipeline: Pipeline) -> None:
 def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
     words = (
         "-o out.onnx --data d.npz --preprocess yolo --embed-preprocess --samples 0 --weights 8 "
-        "--activations 8 "
-        "--calibration percentile:99.9 --weight-granularity tensor --target cpu --format qdq "
+        "--activations 8 --calibration percentile:99.9 --rounding gptq "
+        "--weight-granularity tensor --target cpu --format qdq "
         "--keep-float a* --keep-float b --require sqnr>=20 --require agreement>=0.95 "
         "--task detection --boxes b1,b2 --scores s "
         "--plan p.json --save-plan q.json --passes x,y --skip z --opset 23 --json r.json "
@@ -104,6 +104,7 @@ def test_every_option_reaches_the_configuration(pipeline: Pipeline) -> None:
                 embed_preprocess=True,
                 samples=0,
                 calibration="percentile:99.9",
+                rounding="gptq",
                 weight_granularity="tensor",
                 keep_float=("a*", "b"),
                 require=(Requirement("sqnr", 20), Requirement("agreement", 0.95)),

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Rounded", "rounded"]
 
-METHODS = ("gptq", "gptq+cd")
-"""Names of the ways to round that need second moments."""
+METHODS = ("gptq+cd", "gptq")
+"""Names of the ways to round by second moments."""
 
 _DAMPING = 0.01
 

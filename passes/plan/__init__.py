@@ -116,7 +116,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         KeepSignal(lower, replan),
         StoreWeights(config.keep_float, config.weight_granularity == "channel"),
         AdaptiveLp(simulate, at_outputs, lambda p: FitActivations(f"lp:{p}")),
-        RoundWeights(lower),
+        RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),
         CorrectBias(lower),
         *foreign,

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RoundWeights"]
 
+_NEAREST = "nearest"
 _FEW_BITS = 8
 _BUDGET_BYTES = 1 << 29
 _FEWEST, _MOST = 8, 128
@@ -83,7 +84,7 @@ class RoundWeights(PlanPass):
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
-        method: How to round: "gptq" or "gptq+cd".
+        method: How to round: "gptq+cd", "gptq", or "nearest", which leaves all as it is.
         samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
             of both models' live values, 8 to 128.
     """
@@ -91,7 +92,7 @@ class RoundWeights(PlanPass):
     name = "round-weights"
     options = MappingProxyType(
         {
-            "method": choice(*METHODS),
+            "method": choice(*METHODS, _NEAREST),
             "samples": whole("a whole number, 1 or more", lambda count: count >= 1),
         }
     )
@@ -104,7 +105,7 @@ class RoundWeights(PlanPass):
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the codes; runs both models once over the samples."""
         layers = {}
-        for node in context.model.graph:
+        for node in context.model.graph if self.method != _NEAREST else ():
             found = _layer(node, plan)
             if isinstance(found, _Layer):
                 layers[str(node.name)] = found

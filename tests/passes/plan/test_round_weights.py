@@ -159,6 +159,12 @@ def test_eight_bits_stay_as_they_are() -> None:
     assert revised(RoundWeights(lower), context, plan) is plan
 
 
+def test_rounding_to_the_nearest_leaves_the_plan() -> None:
+    context = context_of(source())
+    plan = planned(context)
+    assert revised(RoundWeights(lower, "nearest"), context, plan) is plan
+
+
 def test_a_weight_of_two_layers_stays() -> None:
     text = """f (float[1,4,8,8] x, float[4,4,3,3] w) => (float[1,4,4,4] y) {
         c = Conv(x, w)
