@@ -89,7 +89,6 @@ class SmoothActivationsPass(RewritePass):
     """
 
     name = "smooth-activations"
-    on_request = True
     options = MappingProxyType({"convolutions": switch()})
 
     def __init__(
