@@ -52,23 +52,23 @@ def switched(names: Sequence[str] = ()) -> list[PassRow]:
 def ablate(
     case: Case, setting: str, seed: int, passes: Sequence[PassRow], store: Store, samples: int
 ) -> Iterator[Effect]:
-    """Yields what each pass changes in one case."""
+    """Yields what each pass changes in one case, as far as it is measured."""
 
-    def get(**options: str) -> Measured:
+    def get(**options: str) -> Measured | None:
         trial = Trial.of(case.name, {**SETTINGS[setting], **options}, seed, samples)
         return store.get(trial, case)
 
     plain = get()
+    if plain is None:
+        return
     for row in passes:
-        fires = row.name in plain.fired
-        if fires:
-            off, on = get(skip=row.name), plain
+        off = on = plain
+        if row.name in plain.fired:
+            off = get(skip=row.name)
         elif row.on_request:
-            off, on = plain, get(passes=f"+{row.name}")
-            fires = row.name in on.fired
-        else:
-            off = on = plain
-        yield Effect(case.name, setting, seed, row.name, fires, off, on)
+            on = get(passes=f"+{row.name}")
+        if off is not None and on is not None:
+            yield Effect(case.name, setting, seed, row.name, row.name in on.fired, off, on)
 
 
 def main() -> None:
@@ -84,9 +84,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="subsets of calibration samples")
     parser.add_argument("--samples", type=int, default=32, help="calibration samples")
     parser.add_argument("--limit", type=int, help="labelled samples at most")
+    parser.add_argument("--stored", action="store_true", help="measure nothing anew")
     parser.add_argument("--table", type=Path, help="Markdown table to write")
     options = parser.parse_args()
-    passes, store = switched(options.passes), Store(options.store)
+    passes, store = switched(options.passes), Store(options.store, closed=options.stored)
     cases = cases_of(options.tasks, options.case, options.limit)
     effects: list[Effect] = []
     for seed in range(options.seeds):

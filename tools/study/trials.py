@@ -97,25 +97,27 @@ class Store:
 
     Args:
         path: The file; it belongs to one state of the code.
+        closed: Whether nothing is measured any more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, closed: bool = False) -> None:
         self._path = path
+        self._closed = closed
         self.rows: dict[Trial, Measured] = {}
         if path.exists():
             for line in path.read_text().splitlines():
                 trial, measured = _read(json.loads(line))
                 self.rows[trial] = measured
 
-    def get(self, trial: Trial, case: Case, threads: int = 0) -> Measured:
-        """Returns what came of ``trial``; measures it if that is not known yet."""
-        if trial not in self.rows:
+    def get(self, trial: Trial, case: Case, threads: int = 0) -> Measured | None:
+        """Returns what came of ``trial``; measures it if need be, None if the store is closed."""
+        if trial not in self.rows and not self._closed:
             measured = measure(trial, case, threads)
             self.rows[trial] = measured
             with self._path.open("a") as file:
                 file.write(json.dumps({"trial": asdict(trial), "measured": asdict(measured)}))
                 file.write("\n")
-        return self.rows[trial]
+        return self.rows.get(trial)
 
 
 def _read(line: dict[str, dict[str, Any]]) -> tuple[Trial, Measured]:

@@ -59,8 +59,17 @@ def test_a_store_gives_back_what_another_run_measured(
     Store(tmp_path / "store").get(trial, case)
     monkeypatch.setattr("tools.study.trials.measure", lambda *_: pytest.fail("measured again"))
 
-    assert Store(tmp_path / "store").get(trial, case).fidelity == 93.0
-    assert Store(tmp_path / "store").rows[trial].fired == ("a", "b")
+    again = Store(tmp_path / "store").get(trial, case)
+
+    assert again is not None
+    assert again.fidelity == 93.0
+    assert again.fired == ("a", "b")
+
+
+def test_a_closed_store_measures_nothing(case: Case, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", closed=True)
+
+    assert store.get(Trial.of(NAME, {}, 0, 4), case) is None
 
 
 def test_an_unknown_case_is_named() -> None:
