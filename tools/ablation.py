@@ -62,7 +62,8 @@ def ablate(
     if plain is None:
         return
     for row in passes:
-        off = on = plain
+        off: Measured | None = plain
+        on: Measured | None = plain
         if row.name in plain.fired:
             off = get(skip=row.name)
         elif row.on_request:
