@@ -48,6 +48,8 @@ __all__ = ["AbsorbBiasesPass"]
 # A channel is expected to stay within so many standard deviations of its mean, and to go at most
 # so many times as far from it as the samples show.
 _DEVIATIONS, _FURTHER = 3.0, 2.0
+# Float32 sums tell deviations down to 3e-4 of the mean: below this part, a channel is constant.
+_CONSTANT = 0.01
 # The least part of the range that is worth it: some two steps of 8 bit.
 _LEAST = 0.01
 # What is a smaller part of the bias is what rounding left of the same shift, done before.
@@ -76,7 +78,8 @@ class AbsorbBiasesPass(RewritePass):
        No graph output holds it.
     3. What is taken off leaves twice the way from the mean to the least that the samples show, and
        3 standard deviations, of the samples and as recorded by BatchNormalization. Without samples
-       nothing is taken off.
+       nothing is taken off, nor of channels that hardly vary: of their deviation only rounding is
+       left.
     4. It is more than 1 percent of the greatest number that is left in the value, and more than
        rounding of the channel's bias.
     5. Channels that come near the upper bound of a Clip stay as they are.
@@ -164,6 +167,8 @@ class AbsorbBiasesPass(RewritePass):
         """Rules 3 and 5: returns what each channel does not fall below, where that is positive."""
         away = np.maximum(_FURTHER * (moments.mean - moments.minimum), _DEVIATIONS * moments.std)
         amounts = np.asarray(moments.mean - away)
+        spread = moments.maximum - moments.minimum
+        amounts[spread <= _CONSTANT * moments.magnitude] = 0.0
         name = str(site.layer.target.name)
         if self.prior and name in self.prior:
             mean, deviation = self.prior[name]

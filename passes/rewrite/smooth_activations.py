@@ -89,6 +89,7 @@ class SmoothActivationsPass(RewritePass):
     """
 
     name = "smooth-activations"
+    on_request = True
     options = MappingProxyType({"convolutions": switch()})
 
     def __init__(
@@ -150,8 +151,10 @@ class SmoothActivationsPass(RewritePass):
             RowReader(rows[str(layer.source.name)], layer.taps(), site.local(reads))
             for layer, reads, _ in site.readers
         ]
-        best = migration(readers, site.numbers.size, per_channel=self.per_channel)
         place = site.readers[0].layer.source
+        if not all(len(rows[str(layer.source.name)].rows) for layer, _, _ in site.readers):
+            return self.refuse(place, "no sample reaches it")
+        best = migration(readers, site.numbers.size, per_channel=self.per_channel)
         if best is None or best.gain < _MARGIN:
             gain = 0.0 if best is None else best.gain
             return self.refuse(

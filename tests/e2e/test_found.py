@@ -50,6 +50,12 @@ def test_a_second_stage_that_no_sample_reaches_stays_float() -> None:
     assert {"Gemm", "Relu"} <= {node.split("_")[0] for node in unseen}
 
 
+def test_a_pass_that_looks_at_rows_passes_over_what_no_sample_reaches() -> None:
+    proto = export(TWO_STAGES, **{**GIVEN, "least": 2.0})
+    result = assert_goes_through(proto, passes="+smooth-activations")
+    assert integer_heavy(result.model) == 3
+
+
 def test_rows_in_some_samples_alone() -> None:
     """The samples that nothing is found in have no say in ranges and biases."""
     proto = export(TWO_STAGES, **GIVEN)
