@@ -29,7 +29,8 @@ from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
 from onnxq.numerics.affine import quantize
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
 from onnxq.passbase import PlanContext, PlanPass
-from onnxq.plan.channels import common_params, read_factors
+from onnxq.plan.bias_codes import least_weight_scale
+from onnxq.plan.channels import read_factors
 from onnxq.plan.clusters import columns_of
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import Use
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
 __all__ = ["FitWeights"]
-
-_BIAS_LIMIT = 2.0**30
 
 
 def _channels_first(node: ir.Node, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -120,9 +119,9 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     biased: bool = True,
 ) -> tuple[ValuePlan, str]:
     assert x.params is not None
-    x_scale, folded = x.params.scale, read_factors(node, x)
+    folded = read_factors(node, x)
     if folded is not None:
-        weight, x_scale = weight * folded, common_params(x.params).scale
+        weight = weight * folded
     first = _channels_first(node, weight)
     rows = np.asarray(kernel_rows(first) if first.ndim > 2 else first, np.float32)
     dtype = wish.spec.dtype
@@ -135,8 +134,8 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     reasons = []
     bias = _bias(node) if biased else None
     if bias is not None:
-        needed = np.abs(bias) / (_BIAS_LIMIT * np.asarray(x_scale, np.float64))
-        least = np.asarray(needed if per_axis else needed.max(initial=0.0), np.float32)
+        needed = least_weight_scale(bias, x)
+        least = needed if per_axis else needed.max(initial=0.0)
         if (least > scale).any():
             reasons.append("scale raised for the int32 bias")
             scale = np.maximum(scale, least)
