@@ -8,6 +8,7 @@ that reads it, lest each sample holds a copy of it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -17,13 +18,36 @@ from onnxq.runtime.pieces import Piece, copied
 from onnxq.runtime.session import make_session
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
     Samples = Sequence[Mapping[str, npt.NDArray[Any]]]
 
-__all__ = ["LayerInputs", "SegmentedRun"]
+__all__ = ["LayerInputs", "SegmentedRun", "affordable_samples", "uncut"]
+
+
+def uncut(model: ir.Model) -> str | None:
+    """Returns why ``model`` cannot be run in segments; None if it can."""
+    if any(True for _ in model.graph.subgraphs()):
+        return "layers cannot be run one by one around If and Loop"
+    return None
+
+
+def affordable_samples(
+    shapes: Iterable[tuple[int, ...]], budget: int, models: int, least: int, most: int
+) -> int:
+    """Returns how many samples to hold: about three values of the largest size live at a time.
+
+    Args:
+        shapes: Of the values of one sample, float32 each.
+        budget: Bytes.
+        models: Number of models that run side by side.
+        least: Fewest samples, whatever they take.
+        most: Most samples.
+    """
+    largest = max((math.prod(shape) for shape in shapes), default=1)
+    return min(max(budget // (models * 3 * 4 * max(largest, 1)), least), most)
 
 
 class _Segments:

@@ -12,7 +12,6 @@ shrunk by 1 - (standard error / shift)², and dropped where the error exceeds it
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from onnxq.plan.channels import Writing, writing_of
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.runtime.channel_means import channel_mean, channel_means
-from onnxq.runtime.segments import SegmentedRun
+from onnxq.runtime.segments import SegmentedRun, affordable_samples, uncut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +67,10 @@ class CorrectBias(PlanPass):
             for node in context.model.graph
             if node.op_type in ("Conv", "Gemm") and _on_integers(node, plan)
         }
-        if any(True for _ in context.model.graph.subgraphs()):
-            reason = "layers cannot be run one by one around If and Loop"
+        if (reason := uncut(context.model)) is not None:
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
-        feeds = list(context.samples(self.samples or _affordable(context)))
+        affordable = affordable_samples(context.shapes.values(), _BUDGET_BYTES, 1, _FEWEST, _MOST)
+        feeds = list(context.samples(self.samples or affordable))
         names = [str(node.outputs[0].name) for node in nodes.values()]
         wanted = channel_means(context.model, names, feeds, threads=context.threads)
         coded = SegmentedRun(self.lower(context.model, plan), nodes, feeds, threads=context.threads)
@@ -97,12 +96,6 @@ def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:
         return False
     seen = [plan.of(str(node.inputs[i].name), Use(str(node.name), i)) for i in (0, 1)]  # type: ignore[union-attr]
     return all(planned is not None for planned in seen)
-
-
-def _affordable(context: PlanContext) -> int:
-    """Returns how many samples fit: about three values of the largest size live at a time."""
-    largest = max((math.prod(shape) for shape in context.shapes.values()), default=1)
-    return int(np.clip(_BUDGET_BYTES // (3 * 4 * max(largest, 1)), _FEWEST, _MOST))
 
 
 def _shrunk(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -35,7 +35,7 @@ from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.spec import PerAxis, PerBlock, QParams
 from onnxq.plan.weight_codes import code_limits
-from onnxq.runtime.segments import LayerInputs
+from onnxq.runtime.segments import LayerInputs, affordable_samples, uncut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,10 +113,10 @@ class RoundWeights(PlanPass):
                 plan = plan.with_notes([Note(NoteKind.REFUSED, self.name, str(node.name), found)])
         if not layers:
             return plan
-        if any(True for _ in context.model.graph.subgraphs()):
-            reason = "layers cannot be run one by one around If and Loop"
+        if (reason := uncut(context.model)) is not None:
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
-        feeds = list(context.samples(self.samples or _affordable(context)))
+        affordable = affordable_samples(context.shapes.values(), _BUDGET_BYTES, 2, _FEWEST, _MOST)
+        feeds = list(context.samples(self.samples or affordable))
         coded = self.lower(context.model, plan)
         runs = (
             LayerInputs(model, layers, feeds, threads=context.threads)
@@ -181,12 +181,6 @@ def _layer(node: ir.Node, plan: QuantPlan) -> _Layer | str | None:
 
 def _takes_bias(node: ir.Node) -> bool:
     return node.op_type in ("Conv", "Gemm")
-
-
-def _affordable(context: PlanContext) -> int:
-    """Returns how many samples fit: about three values of the largest size live in each model."""
-    largest = max((math.prod(shape) for shape in context.shapes.values()), default=1)
-    return int(np.clip(_BUDGET_BYTES // (2 * 3 * 4 * max(largest, 1)), _FEWEST, _MOST))
 
 
 def _moments(
