@@ -130,12 +130,7 @@ class LinearLayer:
         Returns:
             float64 [groups, out_channels per group, in_channels per group].
         """
-        taps = np.abs(self.weight)
-        if self.kind in ("Gemm", "MatMul"):
-            return (taps if _out_axis(self.node) == 0 else taps.T)[np.newaxis]
-        taps = taps.max(axis=tuple(range(2, taps.ndim)), initial=0.0)
-        grouped = taps.reshape(self.group, -1, taps.shape[1])
-        return np.asarray(grouped if self.kind == "Conv" else grouped.swapaxes(1, 2))
+        return np.asarray(np.abs(self.taps()).max(axis=3, initial=0.0).swapaxes(1, 2))
 
     def taps(self) -> Array:
         """Returns the weight with its axes in one order for all kinds of layer.
