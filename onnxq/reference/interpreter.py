@@ -1,0 +1,172 @@
+"""Evaluates a graph node by node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxq.errors import ModelError
+from onnxq.graph.io import load
+from onnxq.reference.call import Call
+from onnxq.reference.kernels import KERNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from onnxq.graph.io import ModelSource
+    from onnxq.reference.integers import Array
+
+__all__ = ["evaluate", "run"]
+
+
+def run(
+    model: ModelSource,
+    feeds: Mapping[str, Array],
+    *,
+    outputs: Sequence[str] | None = None,
+    every_value: bool = False,
+) -> dict[str, Array]:
+    """Runs a model once.
+
+    Args:
+        model: A path, the bytes of a file, a protobuf or a model in memory; never changed.
+        feeds: Input name → array, of the input's type and shape. Inputs with a default may be left
+            out.
+        outputs: Names of the values to return; None = the model's outputs. Nodes that none of them
+            needs are not run.
+        every_value: Return all that nodes produce instead.
+
+    Returns:
+        Value name → array, in graph order; not to be written to, as arrays may share memory. A name
+        of ``outputs`` may be that of an input or a weight too.
+
+    Raises:
+        ModelError: The model cannot be read, the feeds do not fit, an operator is unknown, or a
+            result is none that ONNX defines: an integer that does not fit its type, a division by
+            zero, a shift beyond the width. The message names the node.
+    """
+    graph = _read(model).graph
+    if every_value:
+        wanted = {value for node in graph for value in node.outputs if value.name}
+    else:
+        wanted = _named(graph, outputs)
+    found = {str(value.name): array for value, array in _evaluate(graph, feeds, wanted)}
+    return {name: found[name] for name in outputs or found}
+
+
+def evaluate(
+    model: ModelSource, feeds: Mapping[str, Array], wanted: Collection[str] | None = None
+) -> Iterator[tuple[ir.Value, Array]]:
+    """Yields values as they are computed, so that none is held longer than the graph needs it.
+
+    Args:
+        model: As for :func:`run`.
+        feeds: As for :func:`run`.
+        wanted: Names of values; None = all that nodes produce.
+
+    Yields:
+        A value and its array.
+
+    Raises:
+        ModelError: As for :func:`run`.
+    """
+    graph = _read(model).graph
+    produced = {value for node in graph for value in node.outputs if value.name}
+    yield from _evaluate(graph, feeds, produced if wanted is None else _named(graph, wanted))
+
+
+def _read(model: ModelSource) -> ir.Model:
+    return model if isinstance(model, ir.Model) else load(model)
+
+
+def _named(graph: ir.Graph, names: Iterable[str] | None) -> set[ir.Value]:
+    if names is None:
+        return set(graph.outputs)
+    known = {value.name: value for node in graph for value in node.outputs}
+    known |= {value.name: value for value in (*graph.inputs, *graph.initializers.values())}
+    for name in (names := list(names)):
+        if name not in known:
+            raise ModelError(f"there is no value '{name}' in the model")
+    return {known[name] for name in names}
+
+
+def _evaluate(
+    graph: ir.Graph, feeds: Mapping[str, Array], wanted: set[ir.Value]
+) -> Iterator[tuple[ir.Value, Array]]:
+    held = _constants(graph) | _fed(graph, feeds)
+    yield from ((value, array) for value, array in held.items() if value in wanted)
+    nodes = _needed(graph, wanted)
+    last = {value: node for node in nodes for value in node.inputs if value is not None}
+    for node in nodes:
+        for value, array in zip(node.outputs, _computed(node, held), strict=False):
+            if value in wanted:
+                yield value, array
+            if value in last:
+                held[value] = array
+        for read in {*node.inputs}:
+            if read is not None and last[read] is node:
+                del held[read]
+
+
+def _needed(graph: ir.Graph, wanted: set[ir.Value]) -> list[ir.Node]:
+    """Returns the nodes that the wanted values come of, in graph order."""
+    needed, nodes = set(wanted), []
+    for node in reversed(graph):
+        if not needed.isdisjoint(node.outputs):
+            nodes.append(node)
+            needed.update(value for value in node.inputs if value is not None)
+    return nodes[::-1]
+
+
+def _computed(node: ir.Node, held: Mapping[ir.Value, Array]) -> tuple[Array, ...]:
+    kernel = KERNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    call = Call(node, [None if value is None else held[value] for value in node.inputs])
+    if kernel is None:
+        raise call.refusal("the reference does not know this operator")
+    try:
+        with np.errstate(all="ignore"):
+            results = kernel(call)
+    except (ValueError, IndexError) as error:
+        shapes = [None if value is None else held[value].shape for value in node.inputs]
+        raise call.refusal(f"its inputs, of shapes {shapes}, do not fit ({error})") from error
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _constants(graph: ir.Graph) -> dict[ir.Value, Array]:
+    return {
+        value: value.const_value.numpy()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    }
+
+
+def _fed(graph: ir.Graph, feeds: Mapping[str, Array]) -> dict[ir.Value, Array]:
+    """Returns the arrays of the graph's inputs, if they are what it says they are."""
+    inputs = {value.name: value for value in graph.inputs}
+    if unknown := sorted(set(feeds) - {str(name) for name in inputs}):
+        raise ModelError(
+            f"the model has no input '{unknown[0]}'; feed {', '.join(map(str, inputs))}"
+        )
+    fed = {}
+    for name, value in inputs.items():
+        if name not in feeds:
+            if value.const_value is None:
+                raise ModelError(f"input '{name}' is not fed")
+            continue
+        fed[value] = array = np.asarray(feeds[str(name)])
+        if value.dtype is not None and array.dtype != value.dtype.numpy():
+            raise ModelError(f"input '{name}' is {value.dtype.numpy()}, and {array.dtype} was fed")
+        if not _fits(array, value.shape):
+            raise ModelError(f"input '{name}' is {value.shape}, and {list(array.shape)} was fed")
+    return fed
+
+
+def _fits(array: Array, shape: ir.Shape | None) -> bool:
+    if shape is None:
+        return True
+    return len(shape) == array.ndim and all(
+        not isinstance(dim, int) or dim == size
+        for dim, size in zip(shape, array.shape, strict=True)
+    )
