@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.reference.checking import assert_same_bits, integers
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     dtype=st.sampled_from(["uint8", "int8", "float"]),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
@@ -27,6 +27,9 @@ def test_max_pool(
     seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
+    if padding.startswith("auto"):
+        # Automatic padding would be negative, which onnxruntime refuses.
+        strides = min(strides[0], kernel[0]), min(strides[1], kernel[1])
     words = [f"kernel_shape = {list(kernel)}", f"strides = {list(strides)}"]
     if not padding.startswith("auto"):
         words += [f"dilations = {list(dilations)}", f"ceil_mode = {int(ceil)}"]
