@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from onnxq.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["pending_file", "replace_all", "temporary_beside"]
+__all__ = ["pending_file", "pending_folder", "replace_all", "temporary_beside"]
 
 
 @contextlib.contextmanager
@@ -77,3 +78,33 @@ def _undo_rename(pending: Path, goal: Path, backup: Path | None) -> None:
         goal.unlink(missing_ok=True)
     elif backup.stat().st_size:
         backup.replace(goal)
+
+
+@contextlib.contextmanager
+def pending_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
+    """Yields an empty folder beside the target, which it becomes if the block does not raise.
+
+    Args:
+        path: The target, which is not there yet or an empty folder; its own folder must exist.
+        what: What it holds, for messages: "test vectors".
+
+    Raises:
+        OutputError: The target is there and holds something, or cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"{path}: is there already; name a new folder for the {what}")
+    pending = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        pending.mkdir()
+        yield pending
+        if target.exists():
+            target.rmdir()
+        pending.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{path}: the {what} cannot be written ({reason}); name another folder"
+        ) from None
+    finally:
+        shutil.rmtree(pending, ignore_errors=True)

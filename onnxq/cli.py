@@ -19,6 +19,7 @@ from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
+from onnxq.export_commands import VECTORS_EXAMPLES, vectors
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
@@ -255,6 +256,7 @@ app.command()(passes)
 app.command(epilog=BENCH_EXAMPLES)(bench)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command()(inspect)
+app.command(epilog=VECTORS_EXAMPLES)(vectors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

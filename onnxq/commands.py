@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
+from onnxq.arguments import (
+    Boxes,
+    DrawSeed,
+    Fed,
+    Json,
+    Model,
+    Preprocess,
+    Scores,
+    Task,
+    Threads,
+)
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
@@ -57,18 +67,9 @@ Data = Annotated[
         help="Samples to feed, as for 'optimize'. Without it: random inputs.",
     ),
 ]
-Fed = Annotated[
-    str,
-    typer.Option(
-        "--data", metavar="PATH|MODULE:CALLABLE", help="Samples to feed, as for 'optimize'."
-    ),
-]
 Samples = Annotated[
     int,
     typer.Option(metavar="N", help="Samples to draw, of which a quarter is fed; 0 = all."),
-]
-Preprocess = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE.toml", help="How images become inputs.")
 ]
 Shape = Annotated[
     list[str] | None,
@@ -87,7 +88,6 @@ Draw = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
-DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
 
 
 def bench(

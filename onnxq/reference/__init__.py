@@ -9,6 +9,7 @@ node, not a wrapped number: so a model that runs here computes the same bits on 
 follows the ONNX standard, and firmware can be held to it.
 """
 
+from onnxq.reference.call import UnsupportedError
 from onnxq.reference.interpreter import evaluate, run
 
-__all__ = ["evaluate", "run"]
+__all__ = ["UnsupportedError", "evaluate", "run"]

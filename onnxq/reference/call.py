@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-__all__ = ["Call", "Kernel"]
+__all__ = ["Call", "Kernel", "UnsupportedError"]
+
+
+class UnsupportedError(ModelError):
+    """The reference has no arithmetic for a node, which says nothing about the model."""
 
 
 class Call:
@@ -30,10 +34,21 @@ class Call:
         self._inputs = tuple(inputs)
 
     def refusal(self, reason: str) -> ModelError:
-        """Returns the error that says why the node cannot be computed."""
+        """Returns the error that says what is wrong with the node or its inputs."""
+        return ModelError(f"{self._where}: {reason}")
+
+    def unsupported(self, reason: str) -> UnsupportedError:
+        """Returns the error that says what the reference does not do."""
+        return UnsupportedError(f"{self._where}: {reason}")
+
+    @property
+    def _where(self) -> str:
         domain, operator = self.node.domain, self.node.op_type
-        what = f"{domain}:{operator}" if domain else operator
-        return ModelError(f"node '{self.node.name}' ({what}): {reason}")
+        return (
+            f"node '{self.node.name}' ({domain}:{operator})"
+            if domain
+            else (f"node '{self.node.name}' ({operator})")
+        )
 
     # What it reads.
 
@@ -56,7 +71,7 @@ class Call:
         """Returns an input that must hold integers."""
         array = self.x(position)
         if not is_integer(array.dtype):
-            raise self.refusal(
+            raise self.unsupported(
                 f"its input {position} is {array.dtype}, and what floats add up to depends on "
                 "the order; only integers are computed here"
             )

@@ -48,7 +48,9 @@ def _gather_nd(call: Call) -> Array:
 
 def _scatter_nd(call: Call) -> Array:
     if call.text("reduction", "none") != "none":
-        raise call.refusal("it adds or compares what it scatters, which the reference does not do")
+        raise call.unsupported(
+            "it adds or compares what it scatters, which the reference does not do"
+        )
     x, indices, updates = call.x(0).copy(), call.x(1), call.x(2)
     places = [_indices(call, indices[..., i], x.shape[i]) for i in range(indices.shape[-1])]
     x[tuple(places)] = updates

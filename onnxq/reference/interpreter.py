@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from onnxq.errors import ModelError
 from onnxq.graph.io import load
-from onnxq.reference.call import Call
+from onnxq.reference.call import Call, UnsupportedError
 from onnxq.reference.kernels import KERNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from onnxq.graph.io import ModelSource
     from onnxq.reference.integers import Array
@@ -57,7 +57,11 @@ def run(
 
 
 def evaluate(
-    model: ModelSource, feeds: Mapping[str, Array], wanted: Collection[str] | None = None
+    model: ModelSource,
+    feeds: Mapping[str, Array],
+    wanted: Collection[str] | None = None,
+    *,
+    refused: Callable[[UnsupportedError], object] | None = None,
 ) -> Iterator[tuple[ir.Value, Array]]:
     """Yields values as they are computed, so that none is held longer than the graph needs it.
 
@@ -65,6 +69,8 @@ def evaluate(
         model: As for :func:`run`.
         feeds: As for :func:`run`.
         wanted: Names of values; None = all that nodes produce.
+        refused: Is told of each node that the reference has no arithmetic for, which is left out
+            with all that comes of it; None = that is an error.
 
     Yields:
         A value and its array.
@@ -74,7 +80,8 @@ def evaluate(
     """
     graph = _read(model).graph
     produced = {value for node in graph for value in node.outputs if value.name}
-    yield from _evaluate(graph, feeds, produced if wanted is None else _named(graph, wanted))
+    asked = produced if wanted is None else _named(graph, wanted)
+    yield from _evaluate(graph, feeds, asked, refused)
 
 
 def _read(model: ModelSource) -> ir.Model:
@@ -93,21 +100,42 @@ def _named(graph: ir.Graph, names: Iterable[str] | None) -> set[ir.Value]:
 
 
 def _evaluate(
-    graph: ir.Graph, feeds: Mapping[str, Array], wanted: set[ir.Value]
+    graph: ir.Graph,
+    feeds: Mapping[str, Array],
+    wanted: set[ir.Value],
+    refused: Callable[[UnsupportedError], object] | None = None,
 ) -> Iterator[tuple[ir.Value, Array]]:
     held = _constants(graph) | _fed(graph, feeds)
     yield from ((value, array) for value, array in held.items() if value in wanted)
     nodes = _needed(graph, wanted)
     last = {value: node for node in nodes for value in node.inputs if value is not None}
     for node in nodes:
-        for value, array in zip(node.outputs, _computed(node, held), strict=False):
+        arrays = _attempted(node, held, refused)
+        for value, array in zip(node.outputs, arrays, strict=False):
             if value in wanted:
                 yield value, array
             if value in last:
                 held[value] = array
         for read in {*node.inputs}:
             if read is not None and last[read] is node:
-                del held[read]
+                held.pop(read, None)
+
+
+def _attempted(
+    node: ir.Node,
+    held: Mapping[ir.Value, Array],
+    refused: Callable[[UnsupportedError], object] | None,
+) -> tuple[Array, ...]:
+    """Returns the outputs of a node; none of one that is left out."""
+    if any(value is not None and value not in held for value in node.inputs):
+        return ()
+    try:
+        return _computed(node, held)
+    except UnsupportedError as error:
+        if refused is None:
+            raise
+        refused(error)
+        return ()
 
 
 def _needed(graph: ir.Graph, wanted: set[ir.Value]) -> list[ir.Node]:
@@ -124,7 +152,7 @@ def _computed(node: ir.Node, held: Mapping[ir.Value, Array]) -> tuple[Array, ...
     kernel = KERNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     call = Call(node, [None if value is None else held[value] for value in node.inputs])
     if kernel is None:
-        raise call.refusal("the reference does not know this operator")
+        raise call.unsupported("the reference does not know this operator")
     try:
         with np.errstate(all="ignore"):
             results = kernel(call)

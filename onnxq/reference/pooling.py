@@ -20,7 +20,7 @@ __all__ = ["KERNELS"]
 
 def _max_pool(call: Call) -> Array:
     if len(call.node.outputs) > 1:
-        raise call.refusal("it returns where its maxima are, which the reference does not do")
+        raise call.unsupported("it returns where its maxima are, which the reference does not do")
     x, kernel = call.x(), call.numbers("kernel_shape")
     if kernel is None:
         raise call.refusal("it has no kernel_shape")

@@ -51,12 +51,12 @@ def _quantize(call: Call) -> Array:
     x, scale = call.x(0), _scale(call)
     zero_point = call.optional(2)
     if x.dtype not in (np.float32, np.int32):
-        raise call.refusal(f"it quantizes {x.dtype}; the reference does float32 and int32")
+        raise call.unsupported(f"it quantizes {x.dtype}; the reference does float32 and int32")
     # 0 is what the attribute says when it says nothing.
     stated = ir.DataType(call.number("output_dtype") or ir.DataType.UINT8).numpy()
     dtype = stated if zero_point is None else zero_point.dtype
     if not is_integer(dtype):
-        raise call.refusal(f"it quantizes to {dtype}; the reference does integers")
+        raise call.unsupported(f"it quantizes to {dtype}; the reference does integers")
     zeros = np.zeros(scale.shape, np.int32) if zero_point is None else zero_point
     ratios = x.astype(np.float32) / _spread(call, scale, x)
     if np.isnan(ratios).any():
@@ -76,7 +76,7 @@ def _dequantize(call: Call) -> Array:
 def _scale(call: Call) -> Array:
     scale = call.x(1)
     if scale.dtype != np.float32:
-        raise call.refusal(f"its scale is {scale.dtype}; the reference does float32")
+        raise call.unsupported(f"its scale is {scale.dtype}; the reference does float32")
     return scale
 
 
@@ -95,7 +95,7 @@ def _cast(call: Call) -> Array:
     x, dtype = call.x(), ir.DataType(call.number("to")).numpy()
     if dtype == np.bool_ or not is_integer(dtype):
         if dtype != np.bool_ and dtype not in (np.float16, np.float32, np.float64):
-            raise call.refusal(f"it casts to {dtype}, which the reference does not do")
+            raise call.unsupported(f"it casts to {dtype}, which the reference does not do")
         return x.astype(dtype)
     if not is_integer(x.dtype) and x.dtype != np.bool_:
         return _cut(call, x, dtype)

@@ -61,11 +61,13 @@ _ROUNDINGS: Mapping[str, Callable[[Floats], Floats]] = {
 def _resize(call: Call) -> Array:
     x = call.x()
     if call.text("mode", "nearest") != "nearest":
-        raise call.refusal("it interpolates, which is arithmetic on floats")
+        raise call.unsupported("it interpolates, which is arithmetic on floats")
     coordinates = _COORDINATES.get(call.text("coordinate_transformation_mode", "half_pixel"))
     rounding = _ROUNDINGS.get(call.text("nearest_mode", "round_prefer_floor"))
     if coordinates is None or rounding is None:
-        raise call.refusal("it places or rounds coordinates in a way the reference does not know")
+        raise call.unsupported(
+            "it places or rounds coordinates in a way the reference does not know"
+        )
     for axis, size, scale in _sizes(call, x):
         if scale == 1:
             continue

@@ -89,7 +89,7 @@ def _pad(call: Call) -> Array:
         value = 0 if fill is None else fill.reshape(())
         return np.pad(x[cut], added, constant_values=value)
     if mode not in ("reflect", "edge", "wrap"):
-        raise call.refusal(f"it pads by '{mode}', which the reference does not know")
+        raise call.unsupported(f"it pads by '{mode}', which the reference does not know")
     return np.pad(x[cut], added, mode)  # type: ignore[call-overload,no-any-return]
 
 

@@ -77,6 +77,30 @@ def test_what_nobody_needs_is_not_run() -> None:
         reference.run(graph, feeds)
 
 
+def test_what_is_refused_is_left_out_with_what_comes_of_it() -> None:
+    graph = model("""f (float[2] x) => (float[2] z) {
+        a = Add (x, x)
+        [n] b = Exp (a)
+        c = Add (a, b)
+        z = Add (a, a)
+    }""")
+    told: list[str] = []
+
+    found = reference.evaluate(
+        graph, {"x": np.ones(2, np.float32)}, refused=lambda error: told.append(str(error))
+    )
+
+    assert [value.name for value, _ in found] == ["a", "z"]
+    assert told == ["node 'n' (Exp): the reference does not know this operator"]
+
+
+def test_a_wrong_model_is_not_left_out() -> None:
+    graph = model("f (uint8[2] x) => (uint8[2] y) { [n] y = Add (x, x) }")
+
+    with pytest.raises(ModelError, match="does not fit uint8"):
+        list(reference.evaluate(graph, {"x": np.full(2, 200, np.uint8)}, refused=print))
+
+
 def test_a_model_of_any_kind(tmp_path: Path) -> None:
     save(LAYER, tmp_path / "net.onnx")
     wanted = reference.run(LAYER, {"x": X})["y"]
