@@ -4,76 +4,54 @@
     python -m tools.ablation --store ablation.jsonl --tasks bench/tasks.py --table ablation.md
 
 A pass that changed nothing is not measured again: without it the result is the same. The store
-holds what was measured; a run that was stopped goes on there. Labels: ``fidelity`` is agreement
-with the float model (top-1, or F1 of boxes), ``drop`` is what the metric (top-1, mAP) loses.
+holds what was measured; a run that was stopped, or whose ``--minutes`` were over, goes on there.
+Labels: ``fidelity`` is agreement with the float model (top-1, or F1 of boxes), ``drop`` is what
+the metric (top-1, mAP) loses.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
+import logging
+import math
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from onnxq.registry import known_passes, optional_passes
 from tools.study.cases import cases_of
-from tools.study.effects import Effect, effects_table
-from tools.study.trials import Store, Trial
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from onnxq.registry import PassRow
-    from tools.study.case import Case
-    from tools.study.trials import Measured
-
-SETTINGS: dict[str, dict[str, int | str]] = {
-    "w8a8": {},
-    "w8a8-tensor": {"weight_granularity": "tensor"},
-    "w4a8": {"weights": 4},
-}
-
-
-def switched(names: Sequence[str] = ()) -> list[PassRow]:
-    """Returns the passes that can be switched, in the order in which they run.
-
-    Raises:
-        SystemExit: A name is none of them.
-    """
-    optional = optional_passes()
-    rows = {row.name: row for row in known_passes() if row.name in optional}
-    for name in names:
-        if name not in rows:
-            raise SystemExit(f"no pass '{name}' can be switched; there are {', '.join(rows)}")
-    return [row for row in rows.values() if not names or row.name in names]
-
-
-def ablate(
-    case: Case, setting: str, seed: int, passes: Sequence[PassRow], store: Store, samples: int
-) -> Iterator[Effect]:
-    """Yields what each pass changes in one case, as far as it is measured."""
-
-    def get(**options: str) -> Measured | None:
-        trial = Trial.of(case.name, {**SETTINGS[setting], **options}, seed, samples)
-        return store.get(trial, case)
-
-    plain = get()
-    if plain is None:
-        return
-    for row in passes:
-        off: Measured | None = plain
-        on: Measured | None = plain
-        if row.name in plain.fired:
-            off = get(skip=row.name)
-        elif row.on_request:
-            on = get(passes=f"+{row.name}")
-        if off is not None and on is not None:
-            yield Effect(case.name, setting, seed, row.name, row.name in on.fired, off, on)
+from tools.study.effects import effects_table
+from tools.study.schedule import measure_missing
+from tools.study.switching import SETTINGS, Run, effects_of, switchable
+from tools.study.trials import Store
+from tools.study.workers import workers
 
 
 def main() -> None:
     """Parses the command line, measures and writes the table."""
+    options = _options()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("onnxq").setLevel(logging.WARNING)
+    passes, store = switchable(options.passes), Store(options.store)
+    names = [case.name for case in cases_of(options.tasks, options.case)]
+    combined = itertools.product(names, options.setting or SETTINGS, range(options.seeds))
+    runs = [Run(*one, options.samples) for one in combined]
+    if not options.stored:
+        until = time.monotonic() + 60 * options.minutes
+        with workers(options.jobs, options.tasks, names, options.limit) as submit:
+            missing = measure_missing(
+                runs, passes, store, submit=submit, jobs=options.jobs, until=until
+            )
+        if missing:
+            print(f"{missing} trials are missing still; run it again")
+    effects = [effect for run in runs for effect in effects_of(run, passes, store.rows)]
+    text = effects_table(effects, len(names) * options.seeds)
+    if options.table is not None:
+        options.table.write_text(text)
+    sys.stdout.write(text)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", type=Path, required=True, help="JSON lines of what was measured")
     parser.add_argument(
@@ -85,22 +63,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="subsets of calibration samples")
     parser.add_argument("--samples", type=int, default=32, help="calibration samples")
     parser.add_argument("--limit", type=int, help="labelled samples at most")
+    parser.add_argument("--jobs", type=int, default=1, help="trials at a time, a process each")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no trial after this time"
+    )
     parser.add_argument("--stored", action="store_true", help="measure nothing anew")
     parser.add_argument("--table", type=Path, help="Markdown table to write")
-    options = parser.parse_args()
-    passes, store = switched(options.passes), Store(options.store, closed=options.stored)
-    cases = cases_of(options.tasks, options.case, options.limit)
-    effects: list[Effect] = []
-    for seed in range(options.seeds):
-        for setting in options.setting or SETTINGS:
-            for case in cases:
-                for effect in ablate(case, setting, seed, passes, store, options.samples):
-                    effects.append(effect)
-                    print(json.dumps(effect.line()), flush=True)
-    text = effects_table(effects)
-    if options.table is not None:
-        options.table.write_text(text)
-    sys.stdout.write(text)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

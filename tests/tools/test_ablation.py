@@ -1,51 +1,32 @@
-"""The ablation switches what fires, and takes for granted what does not."""
+"""The ablation measures in other processes, goes on where it was stopped, and writes its table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tools.ablation import ablate, switched
-from tools.study.trials import Measured, Trial
+from tools.study.trials import Store
 
-if TYPE_CHECKING:
-    from tools.study.case import Case
-    from tools.study.trials import Store
-
-
-class _Case:
-    name = "one"
+ROOT = Path(__file__).parents[2]
+COMMAND = [
+    *(sys.executable, "-m", "tools.ablation", "--case", "digits_mobilenetv2", "--seeds", "1"),
+    *("--samples", "4", "--limit", "20", "--setting", "w8a8", "--pass", "correct-bias"),
+]
 
 
-class _Store:
-    """Knows what fires: fold-batchnorm by default, equalize-layers where it is asked for."""
+@pytest.mark.slow
+def test_the_table_is_made_by_several_processes(tmp_path: Path) -> None:
+    store, table = tmp_path / "store.jsonl", tmp_path / "table.md"
+    command = [*COMMAND, "--store", str(store), "--table", str(table), "--jobs", "2"]
 
-    def __init__(self) -> None:
-        self.asked: list[dict[str, int | str]] = []
+    begun = subprocess.run([*command, "--minutes", "0"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    def get(self, trial: Trial, _: object) -> Measured:
-        options = dict(trial.options)
-        self.asked.append(options)
-        fired = {"fold-batchnorm"} - {options.get("skip")}
-        fired |= {"equalize-layers"} & {str(options.get("passes", "")).lstrip("+")}
-        return Measured(fidelity=90.0 + len(fired), fired=tuple(sorted(fired)))
-
-
-def test_passes_that_fire_are_switched_and_others_left() -> None:
-    store = _Store()
-    passes = switched(["fold-batchnorm", "fold-pad", "equalize-layers"])
-
-    effects = list(ablate(cast("Case", _Case()), "w8a8", 0, passes, cast("Store", store), 4))
-
-    assert store.asked == [{}, {"skip": "fold-batchnorm"}, {"passes": "+equalize-layers"}]
-    assert [(e.name, e.fires, e.gain("fidelity")) for e in effects] == [
-        ("fold-batchnorm", True, 1.0),
-        ("fold-pad", False, 0.0),
-        ("equalize-layers", True, 1.0),
-    ]
-
-
-def test_a_pass_that_is_needed_cannot_be_switched() -> None:
-    with pytest.raises(SystemExit, match="no pass 'fit-weights' can be switched"):
-        switched(["fit-weights"])
+    assert begun.returncode == done.returncode == 0, begun.stderr + done.stderr
+    assert "1 trials are missing still" in begun.stdout
+    assert "missing" not in done.stdout
+    assert len(Store(store).rows) == 2
+    assert "| correct-bias | w8a8 | 1 of 1 |" in table.read_text()

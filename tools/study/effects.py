@@ -39,18 +39,17 @@ class Effect(NamedTuple):
         """Returns by how much ``field`` of the result is greater with the pass."""
         return float(getattr(self.on, field) - getattr(self.off, field))
 
-    def line(self) -> dict[str, object]:
-        """Returns it for a log."""
-        gains = {field: round(self.gain(field), 3) for field in ("fidelity", "drop", "sqnr")}
-        named = {f: getattr(self, f) for f in ("case", "setting", "seed", "name", "fires")}
-        return {**named, **gains, "errors": [m.error for m in (self.off, self.on) if m.error]}
 
-
-def effects_table(effects: Sequence[Effect]) -> str:
+def effects_table(effects: Sequence[Effect], runs: int) -> str:
     """Returns a Markdown table: a row for each pass and setting in which it fires anywhere.
 
-    A case counts with the mean over its seeds. ± is the standard deviation over seeds of what
-    switching changes, the mean over the cases.
+    A case counts with the mean over its seeds, those in which the pass changes nothing too. ± is
+    the standard deviation over seeds of what switching changes, the mean over the cases. A row that
+    lacks a case or a seed is left out.
+
+    Args:
+        effects: Of each pass in each setting, case and seed.
+        runs: Number of cases times that of seeds.
     """
     head = (
         "| pass | setting | fires in | fidelity, points | worst case | drop, points | SQNR, dB "
@@ -59,9 +58,10 @@ def effects_table(effects: Sequence[Effect]) -> str:
     lines = [head, "|---" * (head.count("|") - 1) + "|"]
     for name, setting in dict.fromkeys((e.name, e.setting) for e in effects):
         mine = [e for e in effects if (e.name, e.setting) == (name, setting)]
-        fires = [e for e in mine if e.fires]
-        if fires:
-            lines.append(_row(name, setting, fires, len({e.case for e in mine})))
+        fires = {e.case for e in mine if e.fires}
+        if fires and len(mine) == runs:
+            counted = [e for e in mine if e.case in fires]
+            lines.append(_row(name, setting, counted, len({e.case for e in mine})))
     return "\n".join(lines) + "\n"
 
 

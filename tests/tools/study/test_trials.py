@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ def case() -> Case:
 def test_a_trial_measures_labels_agreement_and_size(case: Case) -> None:
     trial = Trial.of(NAME, {"skip": "keep-signal"}, seed=0, samples=4)
 
-    found = measure(trial, case, threads=1)
+    found = measure(trial, case)
 
     assert found.drop == pytest.approx(case.base.metric - found.metric)
     assert 50 <= found.fidelity <= 100
@@ -37,7 +38,7 @@ def test_a_trial_measures_labels_agreement_and_size(case: Case) -> None:
 
 
 def test_a_refusal_is_a_result(case: Case) -> None:
-    found = measure(Trial.of(NAME, {"skip": "fit-weights"}, 0, 4), case, threads=1)
+    found = measure(Trial.of(NAME, {"skip": "fit-weights"}, 0, 4), case)
 
     assert "nothing works without it" in found.error
     assert np.isnan(found.metric)
@@ -51,25 +52,24 @@ def test_a_seed_draws_a_subset(case: Case) -> None:
     assert not np.array_equal(one, other)
 
 
-def test_a_store_gives_back_what_another_run_measured(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_model_is_not_looked_at_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = measure(Trial.of(NAME, {}, 0, 4), case)
+    monkeypatch.setattr(case, "find", lambda _: pytest.fail("measured again"))
+
+    same = measure(Trial.of(NAME, {"passes": "+split-outliers"}, 0, 4), case, plain)
+
+    assert same == replace(plain, seconds=same.seconds)
+
+
+def test_a_store_gives_back_what_another_run_measured(tmp_path: Path) -> None:
     trial, found = Trial.of(NAME, {"weights": 8}, 0, 4), Measured(fidelity=93.0, fired=("a", "b"))
-    monkeypatch.setattr("tools.study.trials.measure", lambda *_: found)
-    Store(tmp_path / "store").get(trial, case)
-    monkeypatch.setattr("tools.study.trials.measure", lambda *_: pytest.fail("measured again"))
+    Store(tmp_path / "store").put(trial, found)
 
-    again = Store(tmp_path / "store").get(trial, case)
+    (again,) = Store(tmp_path / "store").rows.items()
 
-    assert again is not None
-    assert again.fidelity == 93.0
-    assert again.fired == ("a", "b")
-
-
-def test_a_closed_store_measures_nothing(case: Case, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store", closed=True)
-
-    assert store.get(Trial.of(NAME, {}, 0, 4), case) is None
+    assert again[0] == trial
+    assert again[1].fidelity == 93.0
+    assert again[1].fired == ("a", "b")
 
 
 def test_an_unknown_case_is_named() -> None:
