@@ -113,7 +113,14 @@ Rounding = Annotated[
 Granularity = Annotated[
     str, typer.Option(metavar="channel|tensor", help="One scale per output channel, or per weight.")
 ]
-Target = Annotated[str, typer.Option(metavar="NAME", help="What the model will run on: cpu.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.toml",
+        help="What the model will run on: cpu (any x86-64), cpu-vnni, cpu-arm, wasm, "
+        "openvino, tensorrt, qnn, cuda, coreml, or a TOML file of your own.",
+    ),
+]
 Format = Annotated[str, typer.Option(metavar="NAME", help="Form of the output: qdq.")]
 KeepFloat = Annotated[
     list[str] | None,

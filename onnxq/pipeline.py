@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.given import given_files
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import load_preprocess
-from onnxq.errors import ConfigError, ModelError
+from onnxq.errors import ConfigError, ModelError, TargetError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.manager import PassManager, silent, teller
@@ -34,7 +35,7 @@ from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, re
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
-from onnxq.runtime.session import make_session, run_model
+from onnxq.runtime.session import CPU, make_session, run_model
 from onnxq.runtime.survey import Survey
 from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext, PlanPass
+    from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
@@ -75,7 +77,7 @@ def optimize(
     """
     tell: Progress = progress or silent
     foreign = chosen_foreign(config)
-    target = load_target(config.target)
+    target = _target(config, with_data=data is not None)
     original, warnings = read(source)
     path = _output_path(source, config)
     if path is not None:
@@ -102,12 +104,27 @@ def optimize(
             context = _observed(context, plan, samples, config, tell)
         plan = manager.revise(context, _revising_passes(context, task, config, foreign), plan)
     check_plan(plan, model, target, context.shapes)
-    quantized = manager.lower(model, lowering_of(plan, model))
+    quantized = manager.lower(model, lowering_of(plan, model, target))
     check_qdq(quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
     return _deliver(result, source, path, config)
+
+
+def _target(config: Config, *, with_data: bool) -> Target:
+    """Returns what the model is made for, which must know its form."""
+    target = load_target(config.target)
+    if config.format not in target.formats:
+        known = " or ".join(target.formats)
+        raise TargetError(f"{target.name} does not run --format {config.format}; give {known}")
+    if with_data and config.format == "qdq" and not target.multiplies:
+        others = [form for form in target.formats if form != config.format]
+        raise TargetError(
+            f"{target.name} has no integer kernels for layers; give --format {' or '.join(others)},"
+            " or leave out --data to store weights alone as integers"
+        )
+    return target
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -187,7 +204,9 @@ def _revising_passes(
     """Returns the passes that complete the plan, by statistics or without data."""
     if context.stats is None:
         return dataless_passes(config)
-    return fitting_passes(config, lowered, foreign.plans, simulate=simulated, at_outputs=task.loss)
+    lower = partial(lowered, target=context.target)
+    simulate = partial(simulated, target=context.target)
+    return fitting_passes(config, lower, foreign.plans, simulate=simulate, at_outputs=task.loss)
 
 
 def _observed(
@@ -237,8 +256,10 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
         progress=teller(tell, "verify", len(numbers)),
     )
     feed = next(iter(samples.spread(1)))
+    away = load_target(config.target).provider != CPU
     tell("benchmark", 0, 1)
-    proof = Proof(found, latency(original, quantized, feed), heavy_layers(quantized, feed))
+    times = None if away else latency(original, quantized, feed)
+    proof = Proof(found, times, heavy_layers(quantized, feed))
     tell("benchmark", 1, 1)
     return proof
 

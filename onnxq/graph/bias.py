@@ -14,9 +14,30 @@ if TYPE_CHECKING:
 
     from onnxq.graph.qdq import GraphEditor
 
-__all__ = ["add_to_bias"]
+__all__ = ["add_to_bias", "added_bias"]
 
 _BIAS_POSITION = 2
+
+
+def added_bias(product: ir.Value) -> tuple[ir.Node, int, npt.NDArray[np.float32]] | None:
+    """Returns what adds a number per channel to a matrix product that nothing else reads.
+
+    Args:
+        product: What a MatMul computes; channels along its last axis.
+
+    Returns:
+        The Add, the position of the constant among its inputs, and the constant, of no higher rank
+        than the product; None where there is no such Add.
+    """
+    uses = list(product.uses())
+    if len(uses) != 1 or uses[0].node.op_type != "Add":
+        return None
+    add, position = uses[0].node, 1 - uses[0].idx
+    values = weight_of(add.inputs[position])
+    if values is None or values.size == 1 or values.size != values.shape[-1]:
+        return None
+    fits = product.shape is not None and values.ndim <= len(product.shape)
+    return (add, position, values) if fits else None
 
 
 def add_to_bias(editor: GraphEditor, node: ir.Node, shift: npt.NDArray[np.float32]) -> None:

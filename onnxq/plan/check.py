@@ -146,8 +146,10 @@ def _types(value: ir.Value, spec: QuantSpec, target: Target) -> Iterator[str]:
     kind = "weights" if is_weight else "values"
     if spec.dtype.signed != wanted.signed or spec.dtype.bits > wanted.bits:
         yield f"{target.name} stores {kind} as {wanted} or narrower, not {spec.dtype}"
-    elif is_weight and not spec.symmetric:
-        yield f"{target.name} wants symmetric weights; set 'symmetric' to true"
+    elif (is_weight or target.symmetric) and not spec.symmetric:
+        yield f"{target.name} wants symmetric {kind}; set 'symmetric' to true"
+    elif not (is_weight or target.channel_activations) and spec.axis is not None:
+        yield f"{target.name} has one scale per value; set 'granularity' to \"tensor\""
 
 
 def _codes(
@@ -183,11 +185,9 @@ def _params(
     if zeros.min(initial=0) < dtype.qmin or zeros.max(initial=0) > dtype.qmax:
         worst = zeros.min() if zeros.min() < dtype.qmin else zeros.max()
         yield f"zero point {worst} is outside {dtype}, [{dtype.qmin}, {dtype.qmax}]; change it"
-    elif spec.symmetric:
-        middle = 0 if dtype.signed else 1 << (dtype.bits - 1)
-        if (zeros != middle).any():
-            wrong = zeros[zeros != middle].flat[0]
-            yield f"its zero point must be {middle}, because it is symmetric, and is {wrong}"
+    elif spec.symmetric and (zeros != dtype.middle).any():
+        wrong = zeros[zeros != dtype.middle].flat[0]
+        yield f"its zero point must be {dtype.middle}, because it is symmetric, and is {wrong}"
 
 
 def _shape_fault(

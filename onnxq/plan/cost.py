@@ -9,15 +9,13 @@ machine that takes them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from onnxq.errors import TargetError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["CostTable", "KernelCost", "Work"]
+__all__ = ["CostTable", "KernelCost", "Work", "check_costs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,36 @@ class KernelCost:
 _NAMES = {f.name for f in fields(KernelCost)}
 
 
-def _kernel(where: str, entry: Mapping[str, Any]) -> KernelCost:
+_SIDES = ("float", "integer")
+_CONVERSIONS = ("quantize", "dequantize")
+
+
+def check_costs(where: str, costs: Mapping[str, Any]) -> None:
+    """Raises TargetError, which names file and key, unless ``costs`` is a ``[costs]`` table."""
+    for name in _CONVERSIONS:
+        if name not in costs:
+            raise TargetError(f"{where}: [costs.{name}] is missing; give it, or no costs at all")
+    for kind, entry in costs.items():
+        parts = {"": entry} if kind in _CONVERSIONS else entry
+        if kind not in _CONVERSIONS and (
+            not isinstance(entry, Mapping) or set(entry) != set(_SIDES)
+        ):
+            raise TargetError(f"{where}: [costs.{kind}] needs float = and integer =, no more")
+        for side, kernel in parts.items():
+            _check_kernel(where, f"{kind}.{side}".rstrip("."), kernel)
+
+
+def _check_kernel(where: str, name: str, entry: object) -> None:
+    if not isinstance(entry, Mapping):
+        raise TargetError(f"{where}: [costs.{name}] must be a table")
     if unknown := set(entry) - _NAMES:
-        raise TargetError(f"target: [costs.{where}] does not know {sorted(unknown)}")
+        raise TargetError(f"{where}: [costs.{name}] does not know {sorted(unknown)}")
+    for key, value in entry.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise TargetError(f"{where}: [costs.{name}] {key} must be a number from 0")
+
+
+def _kernel(entry: Mapping[str, Any]) -> KernelCost:
     return KernelCost(**{key: float(value) for key, value in entry.items()})
 
 
@@ -80,13 +105,13 @@ class CostTable:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the table that the ``[costs]`` of a target file holds."""
-        kinds = {k: v for k, v in data.items() if k not in ("quantize", "dequantize")}
+        """Returns the table of a ``[costs]`` that :func:`check_costs` accepts."""
+        kinds = {k: v for k, v in data.items() if k not in _CONVERSIONS}
         return cls(
-            integer={k: _kernel(f"{k}.integer", v["integer"]) for k, v in kinds.items()},
-            real={k: _kernel(f"{k}.float", v["float"]) for k, v in kinds.items()},
-            quantize=_kernel("quantize", data["quantize"]),
-            dequantize=_kernel("dequantize", data["dequantize"]),
+            integer={k: _kernel(v["integer"]) for k, v in kinds.items()},
+            real={k: _kernel(v["float"]) for k, v in kinds.items()},
+            quantize=_kernel(data["quantize"]),
+            dequantize=_kernel(data["dequantize"]),
         )
 
     def times(self, kind: str, work: Work) -> tuple[float, float]:

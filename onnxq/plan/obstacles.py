@@ -27,8 +27,8 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
     1. The operator and its attributes must be in the target's table.
     2. Data inputs must be float activations; outputs one, but for Split.
     3. A heavy node needs a constant weight of rank 2 or more, and a constant bias if it has one.
-    4. Relu and Clip vanish only into the output of a heavy node or Add that nothing else reads, and
-       Clip only with constant bounds around 0.
+    4. Relu and Clip that vanish do so only into the output of a heavy node or Add that nothing else
+       reads, and Clip only with constant bounds around 0.
     """
     rule = target.ops.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if rule is None:
@@ -44,7 +44,7 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
         return "it has several outputs"
     if rule.kind is OpKind.HEAVY:
         return _heavy_obstacle(node)
-    return _absorbed_obstacle(node, target) if rule.kind is OpKind.ABSORBED else None
+    return _absorbed_obstacle(node, target) if rule.vanishes else None
 
 
 def _heavy_obstacle(node: ir.Node) -> str | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from onnxq.plan.cost import CostTable
     from onnxq.plan.target import Target
 
     Shapes = Mapping[str, tuple[int, ...]]
@@ -52,7 +53,12 @@ def cheapest(
         shapes: Value name → shape of one sample.
         preference: Share of its cost that an integer node is forgiven; not where the whole would
             get slower than float.
+
+    Where the target's times are not known, all that can runs on integers, as far as a layer with a
+    weight does in its neighbourhood.
     """
+    if target.costs is None:
+        return _beside_layers(graph, reasons, target)
     costs, pairings = {}, []
     for node in graph:
         name = str(node.name)
@@ -76,7 +82,7 @@ def cheapest(
             pairings.append(Pairing(name, str(producer.name), math.inf))
         forbidden = name in reasons or fed_raw
         costs[name] = Sides(math.inf if forbidden else integer, real)
-    crossings = _crossings(graph, target, shapes)
+    crossings = _crossings(graph, target, target.costs, shapes)
     forgiven = {n: replace(c, integer=c.integer * (1 - preference)) for n, c in costs.items()}
     liked = integer_nodes(forgiven, crossings, pairings)
     if cost_of(liked, costs, crossings, pairings) <= cost_of(
@@ -101,8 +107,24 @@ def _moved_as_codes(
     return [Pairing(name, str(node.name), extra) for name in sorted(names)]
 
 
-def _crossings(graph: ir.Graph, target: Target, shapes: Shapes) -> list[Crossing]:
-    costs = target.costs
+def _beside_layers(graph: ir.Graph, reasons: Mapping[str, str], target: Target) -> frozenset[str]:
+    """Returns the nodes without a reason that others without one join to a heavy one."""
+    able = {str(node.name): node for node in graph if str(node.name) not in reasons}
+    heavy = [name for name, node in able.items() if target.ops[node.op_type].kind is OpKind.HEAVY]
+    found, open_names = set(heavy), list(heavy)
+    while open_names:
+        node = able[open_names.pop()]
+        before = (value.producer() for value in node.inputs if value is not None)
+        behind = (user for out in node.outputs for user in out.consumers())
+        for other in (*before, *behind):
+            name = "" if other is None else str(other.name)
+            if name in able and name not in found:
+                found.add(name)
+                open_names.append(name)
+    return frozenset(found)
+
+
+def _crossings(graph: ir.Graph, target: Target, costs: CostTable, shapes: Shapes) -> list[Crossing]:
     found = []
     values = [*graph.inputs, *(out for node in graph for out in node.outputs)]
     for value in values:
@@ -141,8 +163,10 @@ def _reads_codes(user: ir.Node, position: int, target: Target) -> bool:
 def cost_reason(node: ir.Node, target: Target, shapes: Shapes) -> str:
     """Returns in words why ``node``, which could run on integers, is cheaper in float."""
     rule = target.ops.get(node.op_type)
-    if rule is not None and rule.kind is OpKind.ABSORBED:
+    if rule is not None and rule.vanishes:
         return "part of the float layer in front of it"
+    if target.costs is None:
+        return "no layer that runs on integers is near"
     integer, real = target.costs.times(kernel_kind(node), work_of(node, shapes))
     if integer > real:
         return f"slower on integers: {_microseconds(integer)} instead of {_microseconds(real)}"

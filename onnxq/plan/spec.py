@@ -52,6 +52,11 @@ class IntType:
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
+    def middle(self) -> int:
+        """The code that stands for 0 where the zero point is fixed."""
+        return 0 if self.signed else 1 << (self.bits - 1)
+
+    @property
     def storage(self) -> np.dtype[np.integer]:
         """The narrowest numpy integer type that holds every code."""
         width = next(w for w in (8, 16, 32) if self.bits <= w)

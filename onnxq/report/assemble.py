@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING
 from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.graph.query import macs
-from onnxq.report.result import Fidelity, FloatNode, HeavyLayer, Latency, Result, TraceRow
+from onnxq.report.result import (
+    Fidelity,
+    FloatNode,
+    HeavyLayer,
+    Latency,
+    MadeFor,
+    Result,
+    TraceRow,
+)
 from onnxq.report.versions import versions
 from onnxq.report.weight_bits import layer_weights
+from onnxq.runtime.machine import machine_target
+from onnxq.runtime.session import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +111,8 @@ def assemble(
         weights=layer_weights(context.model, plan),
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
-        warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, proof)),
+        made_for=MadeFor.of(context.target, CPU, machine_target()),
+        warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, context, proof)),
         options=run.config.to_dict(),
         versions={**versions(), **run.packages},
         seed=run.config.seed,
@@ -124,9 +135,15 @@ def _unmatched(run: Run, context: PlanContext) -> list[str]:
     ]
 
 
-def _warnings(run: Run, proof: Proof) -> tuple[str, ...]:
+def _warnings(run: Run, context: PlanContext, proof: Proof) -> tuple[str, ...]:
     found = []
     samples = run.samples
+    away = context.target.provider != CPU
+    if away and samples.any:
+        found.append(
+            f"fidelity was measured on {CPU}, not on {context.target.name}; speed and integer "
+            "share there are not known"
+        )
     if not samples.any:
         found.append(
             "no --data: activation ranges need data, so only weights were quantized (small files, "
@@ -140,7 +157,7 @@ def _warnings(run: Run, proof: Proof) -> tuple[str, ...]:
             f"{len(samples.source.skipped)} files could not be read and were left out, the first "
             f"{first}: {reason}"
         )
-    if samples.any and proof.heavy and not any(layer.integer for layer in proof.heavy):
+    if samples.any and not away and proof.heavy and not any(layer.integer for layer in proof.heavy):
         found.append("nothing runs on integers: no part of this model pays for its conversions")
     found += [f"{e.name} was rolled back: {e.rolled_back}" for e in run.trace.rolled_back]
     return tuple(found)

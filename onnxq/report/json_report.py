@@ -15,7 +15,7 @@ from onnxq.report.bits import activation_bits
 from onnxq.report.json_text import json_text
 
 if TYPE_CHECKING:
-    from onnxq.report.result import Fidelity, Result
+    from onnxq.report.result import Fidelity, MadeFor, Result
     from onnxq.tasks.base import BoxFidelity
 
 __all__ = ["SCHEMA", "decibels", "fidelity_json", "json_report"]
@@ -38,6 +38,7 @@ def json_report(result: Result) -> str:
             "size_before": result.size_before,
             "size_after": result.size_after,
         },
+        "target": _target(result.made_for),
         "fidelity": fidelity_json(result.fidelity),
         "integer_share": result.integer_share,
         "activation_bits": activation_bits(result.plan),
@@ -56,6 +57,13 @@ def json_report(result: Result) -> str:
         },
     }
     return json_text(report)
+
+
+def _target(made_for: MadeFor | None) -> dict[str, Any] | None:
+    """All but the machine, which decides nothing but times."""
+    if made_for is None:
+        return None
+    return {key: value for key, value in asdict(made_for).items() if key != "machine"}
 
 
 def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:

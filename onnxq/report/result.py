@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.target import Target
     from onnxq.report.weight_bits import LayerWeight
     from onnxq.tasks.base import Task
 
@@ -29,6 +30,7 @@ __all__ = [
     "FloatNode",
     "HeavyLayer",
     "Latency",
+    "MadeFor",
     "Result",
     "TraceRow",
     "require",
@@ -145,6 +147,34 @@ class HeavyLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeFor:
+    """What the model was made for, and where it was measured.
+
+    Attributes:
+        target: Name of the target.
+        summary: What that is, in one line.
+        stands: "run" where its rules were seen in what the provider ran, else "documents".
+        provider: Execution provider that measured.
+        machine: The CPU target that the machine is; empty where that is not known.
+        away: Whether the target runs on another provider, so that nothing of its speed is known.
+    """
+
+    target: str
+    summary: str
+    stands: str
+    provider: str
+    machine: str
+    away: bool
+
+    @classmethod
+    def of(cls, target: Target, provider: str, machine: str) -> Self:
+        """Puts together what is known of a run."""
+        stands = "run" if target.measured else "documents"
+        away = target.provider != provider
+        return cls(target.name, target.summary, stands, provider, machine, away)
+
+
+@dataclass(frozen=True, slots=True)
 class TraceRow:
     """One run of one pass, in numbers.
 
@@ -201,6 +231,7 @@ class Result:
         weights: Their constant weights, in the order of the graph.
         notes: What passes did and refused, in order.
         trace: The passes that ran, in order.
+        made_for: The target, and where it was measured; None = not told.
         plan: The quantization plan that was lowered.
         warnings: What the user should know, one line each.
         options: Option name → value, in plain types.
@@ -223,6 +254,7 @@ class Result:
     weights: tuple[LayerWeight, ...] = ()
     notes: tuple[Note, ...] = ()
     trace: tuple[TraceRow, ...] = ()
+    made_for: MadeFor | None = None
     warnings: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -244,7 +276,7 @@ class Result:
             "agreement": agreement.value if agreement is not None else None,
             "f1": boxes.f1 if boxes is not None else None,
             "speedup": self.latency.speedup if self.latency is not None else None,
-            "integer": self.integer_share,
+            "integer": None if self.made_for and self.made_for.away else self.integer_share,
         }
         return measured[name]
 

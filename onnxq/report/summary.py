@@ -14,7 +14,7 @@ from onnxq.report.weight_bits import weights_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from onnxq.report.result import Fidelity, FloatNode, Latency, Result
+    from onnxq.report.result import Fidelity, FloatNode, Latency, MadeFor, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
 
 __all__ = ["Fact", "FloatGroup", "db_text", "facts", "fidelity_facts", "float_groups"]
@@ -54,10 +54,11 @@ class FloatGroup(NamedTuple):
 
 
 def facts(result: Result) -> list[Fact]:
-    """Returns data, input, size, latency, task, fidelity, integer share and bits, lines of each."""
+    """Returns all facts, from the data to the bits, in the order in which reports show them."""
     return [
         *_data(result.data),
         *_input(result),
+        *_target(result.made_for),
         _size(result),
         _latency(result.latency),
         *fidelity_facts(result.fidelity),
@@ -115,6 +116,15 @@ def _input(result: Result) -> Iterator[Fact]:
             "the model takes the bytes of a PNG or JPEG file; latency and fidelity are of what "
             "comes after preprocessing",
         )
+
+
+def _target(made_for: MadeFor | None) -> Iterator[Fact]:
+    if made_for is None:
+        return
+    machine = f"; this machine is {made_for.machine}" if made_for.machine else ""
+    yield Fact("target", made_for.target, f"{made_for.summary}{machine}")
+    if made_for.stands == "documents":
+        yield Fact("", "", "its rules stand on documents; they were not run here", "doubt")
 
 
 def _size(result: Result) -> Fact:
@@ -203,6 +213,9 @@ def _boxes(boxes: BoxFidelity | None) -> Iterator[Fact]:
 
 
 def _integer(result: Result) -> Fact:
+    if result.made_for is not None and result.made_for.away:
+        where = f"{result.made_for.target} was not run; {result.made_for.provider} was"
+        return Fact("integer", "not measured", where, "doubt")
     value = percent_text(result.integer_share)
     layers = sum(layer.integer for layer in result.heavy)
     detail = "of multiply-accumulates run in integer kernels"

@@ -13,29 +13,40 @@ if TYPE_CHECKING:
 
     from onnxq.passbase import LoweringPass
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.target import Target
     from onnxq.search.simulation import Simulation
 
 __all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
 
-def lowerings(plan: QuantPlan) -> tuple[LoweringPass, LoweringPass]:
-    """Returns all lowerings of ``plan``: with activations on integers, and weights alone."""
-    return LowerToQdq(plan), LowerWeightsOnly(plan)
+def lowerings(plan: QuantPlan, target: Target | None = None) -> tuple[LoweringPass, LoweringPass]:
+    """Returns all lowerings of ``plan``: with activations on integers, and weights alone.
+
+    Args:
+        plan: What to emit.
+        target: For whom; None = onnxruntime's CPU provider.
+    """
+    if target is None:
+        return LowerToQdq(plan), LowerWeightsOnly(plan)
+    integers = LowerToQdq(
+        plan, integer_bias=target.integer_bias, onnxruntime_kernels=target.onnxruntime_kernels
+    )
+    return integers, LowerWeightsOnly(plan)
 
 
-def lowering_of(plan: QuantPlan, model: ir.Model) -> LoweringPass:
+def lowering_of(plan: QuantPlan, model: ir.Model, target: Target | None = None) -> LoweringPass:
     """Returns the lowering that ``plan`` asks for: weights alone where it plans nothing else."""
-    integers, weights = lowerings(plan)
+    integers, weights = lowerings(plan, target)
     activations = {str(out.name) for node in model.graph for out in node.outputs}
     activations |= {str(value.name) for value in model.graph.inputs}
     return integers if plan.uses or activations & set(plan.values) else weights
 
 
-def lowered(model: ir.Model, plan: QuantPlan) -> ir.Model:
+def lowered(model: ir.Model, plan: QuantPlan, target: Target | None = None) -> ir.Model:
     """Returns the quantized model of ``plan``, for passes that measure it."""
-    return lowering_of(plan, model)(model).model
+    return lowering_of(plan, model, target)(model).model
 
 
-def simulated(model: ir.Model, plan: QuantPlan) -> Simulation:
+def simulated(model: ir.Model, plan: QuantPlan, target: Target | None = None) -> Simulation:
     """Returns the same model with its scales and zero points apart, for a search."""
-    return named_apart(lowered(model, plan))
+    return named_apart(lowered(model, plan, target))

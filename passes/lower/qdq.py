@@ -10,11 +10,11 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
    (``onnxq.plan.scaled_weight``).
 3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
    float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
-   a float one would make the MatMul float.
+   a float one would make the MatMul float. Other targets want all of them as floats.
 4. A heavy node that stays float between planned values gets Max(x, lowest) on its input: without
    that, onnxruntime quantizes its float weight silently. So do AveragePool and Softmax, whose
-   integer kernels are slower than float ones and inexact.
-5. HardSwish on codes with scale 3/k is Clip(q, z - k, z + k) · q, which stays on integers.
+   integer kernels are slower than float ones and inexact. Other targets do nothing silently.
+5. For onnxruntime's own kernels, HardSwish on codes with scale 3/k is Clip(q, z - k, z + k) · q.
 6. Types narrower than 8 bits are stored in 8 with an integer Clip behind QuantizeLinear.
 7. A value with one scale s_c per channel is written with one scale s (``onnxq.plan.channels``): the
    weight's scales and the bias take the channels' over, the weight's codes stay,
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.bias import added_bias
 from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.packed import widened_codes
 from onnxq.graph.qdq import GraphEditor
@@ -66,8 +67,12 @@ class LowerToQdq(LoweringPass):
 
     name = "lower-to-qdq"
 
-    def __init__(self, plan: QuantPlan) -> None:
+    def __init__(
+        self, plan: QuantPlan, *, integer_bias: bool = True, onnxruntime_kernels: bool = True
+    ) -> None:
         super().__init__(plan)
+        self._integer_bias = integer_bias
+        self._own_kernels = onnxruntime_kernels
         self._weights: dict[tuple[str, int], ir.Value] = {}
         self._absorbed: dict[tuple[str, int], ValuePlan] = {}
 
@@ -99,15 +104,17 @@ class LowerToQdq(LoweringPass):
         for node in nodes:
             # in this order: each step looks inputs up by the names that the plan knows
             self._lower_bias(editor, node)
-            self._shield_float(editor, node)
+            if self._own_kernels:
+                self._shield_float(editor, node)
             self._lower_weight(editor, node)
         scale_float_weights(editor, nodes, self.plan)
         for value in [*graph.inputs, *(out for node in nodes for out in node.outputs)]:
             self._lower_uses(editor, value)
             self._lower_value(editor, value)
         for node in nodes:
-            integer = str(node.name) not in self.plan.float_nodes
-            if node.op_type == "HardSwish" and integer and id(node.outputs[0]) in planned_outputs:
+            if node.op_type != "HardSwish" or str(node.name) in self.plan.float_nodes:
+                continue
+            if self._own_kernels and id(node.outputs[0]) in planned_outputs:
                 hard_swish_on_codes(editor, node)
         cut_sums(editor, split)
         editor.drop_unused_constants()
@@ -164,8 +171,10 @@ class LowerToQdq(LoweringPass):
         stem = str(bias.name) if bias is not None else f"{node.name}_bias"
         if bias is None:
             node.resize_inputs(_BIAS_POSITION + 1)
-        if x is None:
-            replacement = editor.constant(f"{stem}_scaled", np.asarray(total, np.float32))
+        if x is None or not self._integer_bias:
+            if shift is None and writing is None:
+                return
+            replacement = editor.constant(f"{stem}_moved", np.asarray(total, np.float32))
         else:
             replacement = integer_bias(editor, stem, total.reshape(-1), x, w)
         node.replace_input_with(_BIAS_POSITION, replacement)
@@ -190,22 +199,18 @@ class LowerToQdq(LoweringPass):
     def _lower_added_bias(
         self, editor: GraphEditor, node: ir.Node, x: ValuePlan | None, w: ValuePlan | None
     ) -> None:
-        uses = list(node.outputs[0].uses())
-        if x is None or w is None or len(uses) != 1 or uses[0].node.op_type != "Add":
-            return
-        add, position = uses[0].node, 1 - uses[0].idx
-        values = weight_of(add.inputs[position])
-        if values is None or values.size != values.shape[-1] or values.size == 1:
-            return
         product = node.outputs[0]
-        if self.plan.of(str(product.name)) is not None:
+        found = added_bias(product)
+        if x is None or w is None or found is None or self.plan.of(str(product.name)) is not None:
             return
-        if product.shape is None or values.ndim > len(product.shape):
-            return
-        shift = self.plan.bias_shift.get(str(node.name), np.float32(0))
+        add, position, values = found
+        shift = self.plan.bias_shift.get(str(node.name))
+        total = np.asarray(values + (0 if shift is None else shift), np.float32)
         stem = str(add.inputs[position].name)  # type: ignore[union-attr]
-        bias = integer_bias(editor, stem, (values + shift).reshape(-1), x, w)
-        add.replace_input_with(position, bias)
+        if self._integer_bias:
+            add.replace_input_with(position, integer_bias(editor, stem, total.reshape(-1), x, w))
+        elif shift is not None:
+            add.replace_input_with(position, editor.constant(f"{stem}_moved", total))
 
     def _shield_float(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 4."""
@@ -309,7 +314,7 @@ class LowerToQdq(LoweringPass):
 
     def _shielded_pool(self, editor: GraphEditor, value: ir.Value) -> ir.Value:
         """Rule 4 for a float MaxPool: onnxruntime would pool codes instead, in a slow layout."""
-        pool = value.producer()
+        pool = value.producer() if self._own_kernels else None
         if pool is None or pool.op_type != "MaxPool" or str(pool.name) in self._pools_codes:
             return value
         return editor.shield(value, after=pool)

@@ -110,20 +110,21 @@ class AssignIntegers(PlanPass):
     ) -> tuple[dict[str, ValuePlan], list[frozenset[str]]]:
         values: dict[str, ValuePlan] = {}
         groups: list[frozenset[str]] = []
-        activation = ValuePlan(QuantSpec(target.activation, symmetric=False))
+        activation = ValuePlan(QuantSpec(target.activation, target.symmetric))
         for node in nodes:
             if str(node.name) not in integer:
                 continue
             rule = target.ops[node.op_type]
-            inputs = [] if rule.kind is OpKind.ABSORBED else data_positions(node, rule)
+            inputs = [] if rule.vanishes else data_positions(node, rule)
             touched = [str(node.inputs[i].name) for i in inputs]  # type: ignore[union-attr]
             touched += [
-                str(out.name) for out in node.outputs if _planned_output(out, rule, integer)
+                str(out.name) for out in node.outputs if _planned_output(out, rule, integer, target)
             ]
             for name in touched:
                 values.setdefault(name, activation)
             if (
                 self.per_channel
+                and target.channel_activations
                 and rule.kind in (OpKind.HEAVY, OpKind.ABSORBED)
                 and _free_channels(node, integer, target)
             ):
@@ -134,23 +135,29 @@ class AssignIntegers(PlanPass):
             if rule.kind is OpKind.HEAVY:
                 weight = node.inputs[1]
                 assert weight is not None
-                axis = PerAxis(weight_channel_axis(node)) if self.per_channel else PerTensor()
                 dtype = target.weight_type(self.weight_bits)
-                values[str(weight.name)] = ValuePlan(QuantSpec(dtype, True, axis))
+                granularity = self._granularity(node, target)
+                values[str(weight.name)] = ValuePlan(QuantSpec(dtype, True, granularity))
         return values, merge_groups(groups)
+
+    def _granularity(self, node: ir.Node, target: Target) -> PerAxis | PerTensor:
+        """A scale per output channel, where the target has it: any other axis is in the sums."""
+        axis = weight_channel_axis(node)
+        whole = not self.per_channel or target.weight_axis(node.op_type, axis) != axis
+        return PerTensor() if whole else PerAxis(axis)
 
 
 def _harmless_in_tail(node: ir.Node, target: Target) -> bool:
     """What vanishes into the last heavy node; anything behind it would need one common scale."""
-    return target.ops[node.op_type].kind is OpKind.ABSORBED
+    return target.ops[node.op_type].vanishes
 
 
-def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str]) -> bool:
+def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str], target: Target) -> bool:
     """An output is quantized unless what follows absorbs it or can take it in float."""
     users = value.consumers()
     if len(users) == 1 and not value.is_graph_output():
         user = users[0]
-        if user.op_type in ("Relu", "Clip") and str(user.name) in integer:
+        if str(user.name) in integer and target.ops[user.op_type].vanishes:
             return False
     if rule.needs_output:
         return bool(users) or value.is_graph_output()

@@ -14,6 +14,7 @@
    more than ±:data:`_LOGIT`, where it is within 0.0001 of 0 or 1. Where convolutions read it, the
    scales balance its noise against theirs (``onnxq.numerics.channel_scales``), and all channels
    share one zero point.
+7. Where the target's zero point is fixed, the range is as wide on both sides of 0.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 from onnxq.calibration_method import CALIBRATION_METHODS, CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.graph.roles import attribute, conv_kind
-from onnxq.numerics.affine import affine_params
+from onnxq.numerics.affine import affine_params, symmetric_scale
 from onnxq.numerics.channel_ranges import roomy_ranges
 from onnxq.numerics.channel_scales import Reader, channel_scales
 from onnxq.numerics.range_search import FittedRange, RangeProblem, kl, lp, minmax, percentile
@@ -35,6 +36,7 @@ from onnxq.pass_options import PassOption
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
 from onnxq.plan.spec import PerAxis, QParams
+from onnxq.plan.weight_codes import code_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +143,7 @@ class FitActivations(PlanPass):
 
     def _params(self, members: list[ir.Value], plan: QuantPlan, stats: Stats) -> QParams:
         wish = plan.values[str(members[0].name)]
-        limits = wish.spec.dtype.qmin, wish.spec.dtype.qmax
+        limits, symmetric = code_limits(wish.spec), wish.spec.symmetric
         merged = _merged([stats[str(value.name)] for value in members])
         readers = [user for user in members[0].consumers() if user.op_type == "Conv"]
         bounds = _bounds(members)
@@ -151,21 +153,29 @@ class FitActivations(PlanPass):
                 bounds = max(bounds[0], -_LOGIT), min(bounds[1], _LOGIT)
             return _for_float_readers(merged, bounds, limits)
         producers = {value.producer().op_type for value in members if value.producer()}  # type: ignore[union-attr]
-        if "Sigmoid" in producers and len(producers) == 1:
+        if "Sigmoid" in producers and len(producers) == 1 and not symmetric:
             return QParams(*affine_params(0.0, 1.0, limits), method="fixed")
         behind = _function_behind(members[0]) if len(members) == 1 else None
-        problem = RangeProblem(merged, limits, bounds=bounds, behind=behind)
-        key = id(stats), limits, *(str(value.name) for value in members)
+        problem = RangeProblem(merged, limits, symmetric, bounds, behind)
+        key = id(stats), limits, symmetric, *(str(value.name) for value in members)
         found = self.found[key] = self.found.get(key) or self._search(problem)
+        if symmetric:
+            middle = np.asarray(wish.spec.dtype.middle, np.int32)
+            scale = symmetric_scale(max(-found.low, found.high), limits[1] - int(middle))
+            return QParams(scale, middle, *self._measure(found))
         scale, zero_point = affine_params(found.low, found.high, limits)
         if behind is _hard_swish:
             scale, zero_point = _snapped(found, limits) or (scale, zero_point)
-        method = CalibrationMethod.parse(self.method)
-        params = QParams(scale, zero_point, method.name, method.p, found.error)
+        params = QParams(scale, zero_point, *self._measure(found))
         params = _saturating(params, bounds, limits)
         if not per_channel:
             return params
         return _for_convolutions([_reader(node, plan) for node in readers], merged, params, limits)
+
+    def _measure(self, found: FittedRange) -> tuple[str, float | None, float]:
+        """Returns the method's name, its exponent, and the range's error."""
+        method = CalibrationMethod.parse(self.method)
+        return method.name, method.p, found.error
 
     def _search(self, problem: RangeProblem) -> FittedRange:
         method = CalibrationMethod.parse(self.method)

@@ -298,6 +298,8 @@ def _unseen(value: ir.Value, context: PlanContext, plan: QuantPlan) -> str | Non
 def _too_dear(site: _Site, context: PlanContext, plan: QuantPlan) -> str | None:
     """Rule 5."""
     costs, shapes = context.target.costs, context.shapes
+    if costs is None:
+        return None
     chain = float_chain(site.value, context.target, plan)
     assert not isinstance(chain, str), "this was asked before"
     extra = sum(lost_kernel(node, costs, shapes) for node in chain.nodes)

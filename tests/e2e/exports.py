@@ -132,6 +132,7 @@ def sqnr(reference: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
 def eager_target(name: str) -> Target:
     """A target on which integer kernels and conversions cost nothing."""
     real, free = load_target(name), KernelCost()
+    assert real.costs is not None
     slow = dict.fromkeys(real.costs.real, KernelCost(call_us=1000))
     return replace(real, costs=CostTable({}, slow, free, free))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxq.contract import structural_fault
-from onnxq.graph.bias import add_to_bias
+from onnxq.graph.bias import add_to_bias, added_bias
 from onnxq.graph.qdq import GraphEditor
 from tests.passes.rewrite.building import build, ops, rng_weight
 from tests.support import feeds_for, run
@@ -88,3 +88,27 @@ def test_a_bias_that_is_computed_gets_an_add() -> None:
 def test_a_shared_bias_stays_for_the_others() -> None:
     body = "h = Conv(x, w, b) r = Conv(x, w, b) y = Sub(h, r)"
     assert shifted(graph(IMAGE, body, 4, w=KERNEL, b=BIAS), "h") == ["Conv", "Conv", "Sub"]
+
+
+def test_a_constant_behind_a_product_is_found_with_its_place() -> None:
+    model = build(
+        """f (float[2,3] x, float[3,4] w, float[4] b, float[1] one, float[1,1,4] deep)
+            => (float[2,4] y, float[2,4] z, float[1,2,4] v) {
+            p = MatMul(x, w)
+            y = Add(b, p)
+            q = MatMul(x, w)
+            z = Add(q, one)
+            r = MatMul(x, w)
+            v = Add(r, deep) }""",
+        w=np.ones((3, 4), np.float32),
+        b=np.arange(4, dtype=np.float32),
+        one=np.ones(1, np.float32),
+        deep=np.ones((1, 1, 4), np.float32),
+    )
+    first, _, second, _, third, _ = model.graph
+    found = added_bias(first.outputs[0])
+    assert found is not None
+    assert (found[0].op_type, found[1]) == ("Add", 0)
+    np.testing.assert_array_equal(found[2], np.arange(4))
+    assert added_bias(second.outputs[0]) is None
+    assert added_bias(third.outputs[0]) is None

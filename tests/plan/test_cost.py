@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from onnxq.errors import TargetError
-from onnxq.plan.cost import CostTable, KernelCost, Work
+from onnxq.plan.cost import CostTable, KernelCost, Work, check_costs
 
 DATA = {
     "quantize": {"output_ns": 0.5, "call_us": 6},
@@ -42,9 +42,23 @@ def test_what_has_no_entry_costs_nothing() -> None:
     assert CostTable.parse(DATA).times("Einsum", Work(1e6, 1e6, 1e6)) == (0, 0)
 
 
-@pytest.mark.parametrize("where", ["dense", "quantize"])
-def test_an_unknown_coefficient_is_refused(where: str) -> None:
-    entry = {"mac_us": 1.0}
-    data = {**DATA, where: entry if where == "quantize" else {"float": entry, "integer": {}}}
-    with pytest.raises(TargetError, match=r"\[costs\.(dense\.float|quantize)\].*mac_us"):
-        CostTable.parse(data)
+@pytest.mark.parametrize(
+    ("where", "entry", "message"),
+    [
+        ("dense", {"float": {"mac_us": 1.0}, "integer": {}}, r"\[costs.dense.float\].*mac_us"),
+        ("quantize", {"mac_us": 1.0}, r"\[costs.quantize\].*mac_us"),
+        ("dense", {"float": {}}, r"\[costs.dense\] needs float = and integer ="),
+        ("dense", {"float": {"mac_ns": -1}, "integer": {}}, r"mac_ns must be a number from 0"),
+        ("dense", {"float": 3, "integer": {}}, r"\[costs.dense.float\] must be a table"),
+    ],
+    ids=["side", "conversion", "half", "negative", "number"],
+)
+def test_a_malformed_cost_is_refused(where: str, entry: object, message: str) -> None:
+    with pytest.raises(TargetError, match=rf"mine.toml: .*{message}"):
+        check_costs("mine.toml", {**DATA, where: entry})
+
+
+def test_a_table_needs_both_conversions() -> None:
+    check_costs("mine.toml", DATA)
+    with pytest.raises(TargetError, match=r"\[costs.dequantize\] is missing"):
+        check_costs("mine.toml", {"quantize": {}})

@@ -21,6 +21,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "options",
         "seed",
         "model",
+        "target",
         "fidelity",
         "integer_share",
         "activation_bits",

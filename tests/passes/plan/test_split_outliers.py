@@ -69,6 +69,7 @@ def target() -> Target:
     """Layers that multiply by weights are by far the dearest in float."""
     eager = eager_target()
     dear = dict.fromkeys(("dense", "matmul"), KernelCost(call_us=1e4))
+    assert eager.costs is not None
     return replace(eager, costs=replace(eager.costs, real={**eager.costs.real, **dear}))
 
 
@@ -294,7 +295,9 @@ def test_4_even_channels_are_left_alone() -> None:
 
 def test_5_what_costs_more_than_a_float_layer_is_left() -> None:
     context = context_of(CASES["input"])
-    costs = replace(target().costs, integer={"Add": KernelCost(call_us=2e4)})
+    known = target().costs
+    assert known is not None
+    costs = replace(known, integer={"Add": KernelCost(call_us=2e4)})
     context = replace(context, target=replace(context.target, costs=costs))
     plan = revised(
         FitActivations("minmax"), context, revised(AssignIntegers(), context, QuantPlan())
