@@ -10,7 +10,9 @@ from onnxq.errors import ConfigError
 __all__ = ["CALIBRATION_METHODS", "CalibrationMethod"]
 
 CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
-"""What there is to fit a range by, for people; adaptive-lp searches beyond."""
+"""What there is to fit a range by, for people; others search beyond."""
+
+_SEARCHES = ("adaptive-lp",)
 
 _PERCENT = 99.99
 _SQUARES = 2.0
@@ -22,13 +24,18 @@ class CalibrationMethod(NamedTuple):
     Attributes:
         name: "minmax", "percentile", "kl", "mse", "lp" or "adaptive-lp".
         percent: For percentile: how much of the values the range holds, in (50, 100].
-        p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what adaptive-lp starts
+        p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what a search starts
             from. None where no error is minimized.
     """
 
     name: str
     percent: float = _PERCENT
     p: float | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether it is a pass of its own, which starts from what mse finds."""
+        return self.name in _SEARCHES
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -38,7 +45,7 @@ class CalibrationMethod(NamedTuple):
             ConfigError: It is none of these.
         """
         name, colon, number = text.partition(":")
-        if name in ("minmax", "kl", "mse", "adaptive-lp") and not colon:
+        if name in ("minmax", "kl", "mse", *_SEARCHES) and not colon:
             return cls(name, p=None if name in ("minmax", "kl") else _SQUARES)
         try:
             value = float(number) if colon else _PERCENT
@@ -50,5 +57,5 @@ class CalibrationMethod(NamedTuple):
             return cls(name, p=value)
         raise ConfigError(
             f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 "
-            "and up to 100, P from 1 to 4, or adaptive-lp"
+            f"and up to 100, P from 1 to 4, or {' or '.join(_SEARCHES)}"
         )

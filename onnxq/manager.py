@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from onnxq.contract import structural_fault
 from onnxq.graph.io import fingerprint
+from onnxq.passbase import Progress, silent
 from onnxq.plan.note import NoteKind
 from onnxq.revising import Revision, guarded
 from onnxq.rewriting import Rewriting
@@ -49,13 +50,6 @@ _ROUNDS = 8
 
 class BrokenPassError(Exception):
     """A plan pass or a lowering did what its kind may not: a bug, not the user's error."""
-
-
-class Progress(Protocol):
-    """Is told how far a stage has come."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Reports that ``done`` of ``total`` steps of ``stage`` are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +176,7 @@ class PassManager:
         Raises:
             BrokenPassError: In checking mode, a pass has edited the float model.
         """
+        context = replace(context, progress=self._progress)
         for number, revision in enumerate(passes):
             self._progress("plan", number, len(passes))
             if revision.name in self._judged:
@@ -236,11 +231,6 @@ class PassManager:
             )
             for entry in self.trace.entries[start:]
         ]
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Shows no progress."""
-    del stage, done, total
 
 
 def teller(tell: Progress, stage: str, total: int) -> Callable[[int], None]:

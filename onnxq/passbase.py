@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy.typing as npt
 import onnx_ir as ir
@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.target import Target
 
-__all__ = ["LoweringPass", "PlanContext", "PlanPass", "RewritePass", "RunModel", "node_label"]
+__all__ = [
+    "LoweringPass",
+    "PlanContext",
+    "PlanPass",
+    "Progress",
+    "RewritePass",
+    "RunModel",
+    "node_label",
+    "silent",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +52,18 @@ RunModel = Callable[
     Mapping[str, npt.NDArray[Any]],
 ]
 """Runs a model on feeds and returns the named values (None = its outputs)."""
+
+
+class Progress(Protocol):
+    """Is told how far a stage has come."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Reports that ``done`` of ``total`` steps of ``stage`` are over."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Shows no progress."""
+    del stage, done, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +78,7 @@ class PlanContext:
         samples: Returns a fresh iterator over at most that many calibration samples.
         threads: Threads that a pass may use.
         prior: What BatchNormalization told of values before it was folded away; needs no data.
+        progress: Is told how far a pass has come that takes long, by its name.
     """
 
     model: ir.Model
@@ -66,6 +88,7 @@ class PlanContext:
     samples: Callable[[int], Iterable[Mapping[str, npt.NDArray[Any]]]]
     threads: int = 1
     prior: Prior = field(default_factory=dict)
+    progress: Progress = silent
 
 
 def node_label(node: ir.Node) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     _Errors = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
-__all__ = ["FittedRange", "RangeProblem", "kl", "lp", "minmax", "mse", "percentile"]
+__all__ = ["FittedRange", "RangeProblem", "kl", "lp", "minmax", "mse", "percentile", "stretched"]
 
 # Ranges down to 1/128 of the widest: beyond, a handful of outliers rule a whole value.
 _FRACTIONS = np.geomspace(1.0, 1 / 128, 48)
@@ -139,6 +139,11 @@ def kl(problem: RangeProblem) -> FittedRange:
     a, b = (b, b) if problem.symmetric else (a, b)
     at = int(divergence(a * low, b * high).argmin())
     return _at_two(problem, float(a[at] * low), float(b[at] * high))
+
+
+def stretched(problem: RangeProblem, found: FittedRange, factor: float) -> FittedRange:
+    """Returns a range whose ends lie ``factor`` times as far from zero; its error is of p = 2."""
+    return _at_two(problem, found.low * factor, found.high * factor)
 
 
 def _around(fractions: npt.NDArray[np.float64], fraction: np.float64) -> npt.NDArray[np.float64]:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["float32_list", "read_value", "value_object"]
 
-_PARAMS = ("zero_point", "method", "p", "error")
+_NUMBERS = ("p", "error", "gain")
+_PARAMS = ("zero_point", "method", *_NUMBERS)
 _STORAGE = ("int8", "uint8", "int16", "uint16", "int32")
 
 
@@ -50,8 +51,8 @@ def value_object(plan: ValuePlan) -> dict[str, Any]:
         entry["scale"] = float32_list(params.scale)
         entry["zero_point"] = int(zeros.flat[0]) if alike else zeros.tolist()
         entry["method"] = params.method
-        for key, number in (("p", params.p), ("error", params.error)):
-            if number is not None:
+        for key in _NUMBERS:
+            if (number := getattr(params, key)) is not None:
                 entry[key] = float(number) if math.isfinite(number) else str(float(number))
     if plan.codes is not None:
         entry["codes"] = _codes_object(plan.codes)
@@ -119,7 +120,7 @@ def _read_params(entry: Entry, parts: dict[str, Entry], granularity: Granularity
             f"has shape {list(zeros.shape)} beside a scale of shape {list(scale.shape)}; "
             "give one number for all, or as many as there are scales"
         )
-    numbers = {key: parts[key].number() for key in ("p", "error") if key in parts}
+    numbers = {key: parts[key].number() for key in _NUMBERS if key in parts}
     method = parts["method"].text() if "method" in parts else ""
     return QParams(scale, np.broadcast_to(zeros, scale.shape), method, **numbers)
 

@@ -31,6 +31,7 @@ def weight_params(
     weight: npt.NDArray[np.float32],
     spec: QuantSpec,
     importance: npt.NDArray[np.float32] | None = None,
+    p: float | None = None,
 ) -> QParams:
     """Returns scales, with zero points of 0.
 
@@ -38,11 +39,15 @@ def weight_params(
         weight: float32, finite, any shape.
         spec: Of the weight, symmetric.
         importance: Of each weight, of a shape that broadcasts to the weight's; None = all are
-            alike. Blocks and weights of 8 bits and more do not ask for it.
+            alike. Blocks and weights that are not searched do not ask for it.
+        p: Exponent of the error to search for; None = the rule above.
     """
     if isinstance(spec.granularity, PerBlock):
         axis, size = spec.granularity.axis, spec.granularity.size
         scale = searched_block_scale(weight, axis, size, code_limits(spec))
+    elif p is not None:
+        scale = searched_scale(weight, spec.axis, code_limits(spec), importance, p)
+        return QParams(scale, np.zeros_like(scale, np.int32), method="lp", p=p)
     elif spec.dtype.bits < FEW_BITS:
         scale = searched_scale(weight, spec.axis, code_limits(spec), importance)
     else:

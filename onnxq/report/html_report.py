@@ -12,6 +12,7 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
+from onnxq.report.ranges import HEADS, cells, quant_ranges
 from onnxq.report.summary import facts, float_groups
 from onnxq.report.units import count_text, percent_text
 
@@ -34,6 +35,7 @@ def html_report(result: Result) -> str:
         warnings=_warnings(result),
         layers=_layers(result),
         stayed_float=_stayed_float(result),
+        ranges=_folded("Ranges", HEADS, _ranges(result)),
         passes=_folded("Passes", ("pass", "kind", "s", "did", "refused", ""), _passes(result)),
         notes=_folded("Notes", ("", "pass", "where", "what"), _notes(result)),
         options=_folded("Options", ("option", "value"), _options(result)),
@@ -113,6 +115,13 @@ def _stayed_float(result: Result) -> str:
         for group in float_groups(result.stayed_float)
     ]
     return _section("Stayed float", _table(("node", "MACs", "reason"), rows)) if rows else ""
+
+
+def _ranges(result: Result) -> list[tuple[str, ...]]:
+    return [
+        (_cell(name, "name"), *map(_cell, others))
+        for name, *others in map(cells, quant_ranges(result.plan))
+    ]
 
 
 def _passes(result: Result) -> list[tuple[str, ...]]:

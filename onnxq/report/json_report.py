@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxq.report.bits import activation_bits
 from onnxq.report.json_text import json_text
+from onnxq.report.ranges import quant_ranges
 
 if TYPE_CHECKING:
     from onnxq.report.result import Fidelity, MadeFor, Result
@@ -42,6 +43,7 @@ def json_report(result: Result) -> str:
         "fidelity": fidelity_json(result.fidelity),
         "integer_share": result.integer_share,
         "activation_bits": activation_bits(result.plan),
+        "ranges": [asdict(one) for one in quant_ranges(result.plan)],
         "weights": [asdict(weight) for weight in result.weights],
         "heavy_layers": [asdict(layer) for layer in result.heavy],
         "stayed_float": [asdict(node) for node in result.stayed_float],

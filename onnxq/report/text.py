@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxq.report.float_table import float_table
+from onnxq.report.ranges import HEADS, cells, chosen
 from onnxq.report.summary import facts, float_groups
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["text_report"]
 
+_RANGES_SHOWN = 10
 _STYLES = {"good": "green", "bad": "bold red", "doubt": "yellow", "plain": ""}
 
 
 def text_report(result: Result) -> RenderableType:
-    """Returns what the command shows at its end: facts, what stayed float, warnings, the file."""
+    """Returns what the command shows at its end: facts, layers and ranges of note, the file."""
     parts: list[RenderableType] = [_facts(result)]
     groups = float_groups(result.stayed_float)
     if groups:
@@ -31,6 +33,7 @@ def text_report(result: Result) -> RenderableType:
             Text("stayed float", "bold"),
             float_table(groups, indent="  ", more="see --report or --json"),
         ]
+    parts += _chosen(result)
     if result.warnings:
         parts.append(Text())
         parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in result.warnings]
@@ -50,6 +53,22 @@ def _facts(result: Result) -> Table:
         table.add_row(Text(label), Text(fact.value), Text(fact.detail, style))
         last = fact.label or last
     return table
+
+
+def _chosen(result: Result) -> list[RenderableType]:
+    """What was chosen at the outputs, the greatest gains first."""
+    found = chosen(result.plan)
+    if not found:
+        return []
+    table = Table.grid(padding=(0, 2))
+    table.add_row(*(Text(f"{'  ' * (not n)}{head}", "dim") for n, head in enumerate(HEADS)))
+    for one in found[:_RANGES_SHOWN]:
+        name, *others = cells(one)
+        table.add_row(Text(f"  {name}"), *map(Text, others))
+    if len(found) > _RANGES_SHOWN:
+        more = f"  … and {len(found) - _RANGES_SHOWN} more"
+        table.add_row(Text(more), Text(), Text("see --report or --json"))
+    return [Text(), Text("chosen by the loss at the outputs", "bold"), table]
 
 
 def _where(result: Result) -> Text:

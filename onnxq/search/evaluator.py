@@ -4,7 +4,7 @@ The quantized model is made once. What onnxruntime makes of it at the level at w
 then run as it is, with scales, zero points and what follows from them as inputs (the same kernels,
 so the same outputs, bit for bit, as those of the model that would be written):
 
-1. A plan that differs in the ranges of activations alone gives other inputs. Any other difference,
+1. A plan that differs in ranges and weights' codes alone gives other inputs. Any other difference,
    and ranges that onnxruntime fuses otherwise (``Conditions``), prepare the model anew.
 2. The graph is a chain of segments. Candidates that agree in the params of the first k of them are
    run from the state behind the k-th, which is kept for all samples as far as the budget reaches.
@@ -79,7 +79,8 @@ class Evaluator:
         segments: Most parts to cut the model into.
         caching: Whether states are kept at all.
         work: Runs of one sample through the whole model so far, parts counted as such.
-        progress: Called with :attr:`work` whenever it has grown.
+        evaluations: Plans measured so far.
+        progress: Called with :attr:`evaluations` whenever one more is done.
     """
 
     model: ir.Model
@@ -92,7 +93,8 @@ class Evaluator:
     segments: int = _SEGMENTS
     caching: bool = True
     work: float = 0.0
-    progress: Callable[[float], None] | None = None
+    evaluations: int = 0
+    progress: Callable[[int], None] | None = None
     _prepared: Prepared | None = field(default=None, init=False, repr=False)
     _kept: _Kept | None = field(default=None, init=False, repr=False)
 
@@ -136,7 +138,7 @@ class Evaluator:
         among = slice(None) if judges is None else list(judges)
         found: dict[int, npt.NDArray[np.float64]] = {}
         alike = first_alike(candidates)
-        cut = self._common(candidates)
+        cut = self._common(candidates, start)
 
         def measured(at: int) -> float:
             first = alike[at]
@@ -159,12 +161,11 @@ class Evaluator:
             found.append(found[first] if first < at else self._measure(candidates[at], cut))
         return found
 
-    def _common(self, candidates: Sequence[QuantPlan]) -> int:
-        """Returns the number of segments that all candidates run alike; prepares for the first."""
-        prepared = self._prepare(candidates[0])
-        first = prepared.params(candidates[0])
-        assert first is not None, "it was prepared for just now"
-        others = (prepared.params(plan) for plan in candidates[1:])
+    def _common(self, candidates: Sequence[QuantPlan], start: int = 0) -> int:
+        """Returns the number of segments that all candidates run alike; prepares for the start."""
+        prepared = self._prepare(candidates[start])
+        first = prepared.start_from(candidates[start])
+        others = (prepared.params(plan) for plan in candidates)
         cuts = [prepared.agreement(first, other) for other in others if other is not None]
         return min(cuts, default=0)
 
@@ -197,6 +198,9 @@ class Evaluator:
 
         losses = self._map(run)
         self._count(prepared.work(0 if kept is None else kept.cut, prepared.length))
+        self.evaluations += 1
+        if self.progress is not None:
+            self.progress(self.evaluations)
         measured = np.array(losses, np.float64)
         measured[np.isnan(measured)] = np.inf
         return measured
@@ -233,5 +237,3 @@ class Evaluator:
 
     def _count(self, work: float) -> None:
         self.work += work * len(self.feeds)
-        if self.progress is not None:
-            self.progress(self.work)

@@ -1,4 +1,4 @@
-"""The params that a few changed ranges decide, without making the whole quantized model again.
+"""The params that a few changed values decide, without making the whole quantized model again.
 
 What a lowering makes of a value depends on the nodes around it. So the part of the float model
 within two steps of the changed values is lowered on its own, and the params with the names that the
@@ -54,7 +54,7 @@ class Neighbourhood:
         Args:
             model: The float model; never changed.
             simulate: Makes the quantized model of a plan.
-            around: Names of the values whose ranges will change.
+            around: Names of the values whose ranges or codes will change, weights among them.
             plan: A plan of the whole model.
             known: Its params.
         """
@@ -86,8 +86,9 @@ def _part(model: ir.Model, around: Collection[str]) -> tuple[ir.Model, list[str]
     order = {node: number for number, node in enumerate(model.graph)}
     inputs = [value for value in model.graph.inputs if value.name in around]
     made = [value for node in order for value in node.outputs if value.name in around]
+    weights = [value for name, value in model.graph.initializers.items() if name in around]
     nodes: set[ir.Node] = set()
-    frontier: list[ir.Value] = [*inputs, *made]
+    frontier: list[ir.Value] = [*inputs, *made, *weights]
     for _ in range(_STEPS):
         step = {node for value in frontier for node in _touching(value) if node in order}
         frontier = [v for node in step - nodes for v in (*node.inputs, *node.outputs) if v]

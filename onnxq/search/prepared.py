@@ -70,12 +70,13 @@ class Prepared:
         simulation = simulate(model, plan)
         self._conditions = Conditions(simulation)
         self._answers = self._conditions.of(simulation.params)
-        self._known = dict(simulation.params)
+        self._known: Params = dict(simulation.params)
         # The plans are kept too, lest another one gets the id of one that is gone.
         self._found: dict[int, tuple[QuantPlan, Params | None]] = {}
         self._near_by: Neighbourhood | None = None
         graph = optimized_model(simulation.model)
         fed = _feed_params(graph, simulation.params)
+        self._fixed = sorted(simulation.weights - fed.keys())
         observed = _observed(graph, {**feed, **fed})
         for name, value in produced_values(graph).items():
             if value.type is None and name in observed:
@@ -99,17 +100,30 @@ class Prepared:
             self._found[id(plan)] = plan, self._derived(plan)
         return self._found[id(plan)][1]
 
+    def start_from(self, plan: QuantPlan) -> Params:
+        """Returns the params of a plan from which those to come will differ in few values.
+
+        Args:
+            plan: One that the model need not be prepared anew for.
+        """
+        params = self.params(plan)
+        assert params is not None, "the model is prepared for it"
+        if plan is not self._plan:
+            self._plan, self._known, self._near_by = plan, params, None
+        return params
+
     def _derived(self, plan: QuantPlan) -> Params | None:
-        changed = _changed_ranges(self._model, self._plan, plan)
+        changed = _changed_params(self._plan, plan)
         if changed is None:
             return None
         found = self._near(changed, plan) or self._simulate(self._model, plan).params
         if found.keys() != self._known.keys() or self._conditions.of(found) != self._answers:
             return None
-        return found
+        fixed = any(difference(found[name], self._known[name]) for name in self._fixed)
+        return None if fixed else found
 
     def _near(self, changed: frozenset[str], plan: QuantPlan) -> Params | None:
-        """Returns the params of a plan that differs from the last one in few ranges, or None."""
+        """Returns the params of a plan that differs from the last one in few values, or None."""
         if len(changed) > _FEW or not same_shifts(plan, self._plan):
             return None
         if self._near_by is None or not self._near_by.around >= changed:
@@ -153,7 +167,7 @@ class Prepared:
 def _feed_params(graph: ir.Model, params: Params) -> dict[str, npt.NDArray[Any]]:
     """Turns the params that onnxruntime kept into inputs, in place, and returns them.
 
-    The others are worth nothing to it: the scale of a bias, or both sides of what moves codes.
+    Others are worth nothing to it: the scale of a bias, or both sides of what moves codes.
     """
     fed = {}
     for name, array in params.items():
@@ -172,17 +186,16 @@ def _observed(graph: ir.Model, feeds: Feed) -> dict[str, npt.NDArray[Any]]:
     return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
 
-def _changed_ranges(model: ir.Model, first: QuantPlan, second: QuantPlan) -> frozenset[str] | None:
-    """Returns the activations whose ranges differ; None if more differs, bias shifts aside."""
+def _changed_params(first: QuantPlan, second: QuantPlan) -> frozenset[str] | None:
+    """Returns the values that differ in params or codes; None if more differs, shifts aside."""
     if not same_but_for_values(first, second):
         return None
-    weights = model.graph.initializers
     changed = set()
     for name, one in first.values.items():
         other = second.values[name]
         if one is other:
             continue
-        if name in weights or one.spec != other.spec or one.spec.axis is not None:
+        if one.spec != other.spec:
             return None
         changed.add(name)
     return frozenset(changed)

@@ -32,10 +32,13 @@ class Simulation:
         model: The quantized model that would be written, but that every constant that a range
             decides has a name of its own, which says what it is.
         params: Name → array of these constants.
+        weights: Names of those that a weight or a bias is made of. Where onnxruntime computes with
+            one beforehand, another one needs another model.
     """
 
     model: ir.Model
     params: Mapping[str, npt.NDArray[Any]]
+    weights: frozenset[str] = frozenset()
 
 
 class Conditions:

@@ -5,7 +5,8 @@ happen to be equal. For a search each becomes a constant of its own, so that it 
 
 1. Scale and zero point of every Q and DQ of an activation. A DQ that reads the codes of a Q with
    the same params shares that Q's.
-2. Codes and scale of every int32 bias, which follow from its input's scale.
+2. Codes and scale of every weight, and of every int32 bias, which follow from its input's scale.
+   Packed codes are stored in 8 bits, as they are once onnxruntime has loaded them.
 3. Bounds of every Clip on codes, which follow from the params where the Clip is a HardSwish's.
 
 Names derive from nodes, which the lowering names for values: the same plan with other ranges has
@@ -45,7 +46,7 @@ def named_apart(quantized: ir.Model) -> Simulation:
     for name, value in list(quantized.graph.initializers.items()):
         if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
             del quantized.graph.initializers[name]
-    return Simulation(quantized, namer.params)
+    return Simulation(quantized, namer.params, frozenset(namer.weights))
 
 
 class _Namer:
@@ -53,10 +54,12 @@ class _Namer:
 
     Attributes:
         params: Those given so far.
+        weights: Names of those that a weight or a bias is made of.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.params: dict[str, npt.NDArray[np.generic]] = {}
+        self.weights: set[str] = set()
         self._graph = graph
         self._before: dict[tuple[str, int], ir.Value | None] = {}
         self._owned: dict[str, ir.Value] = {}
@@ -65,10 +68,8 @@ class _Namer:
         """Rules 1 and 2."""
         source = node.inputs[0]
         assert source is not None
-        if source.const_value is not None:
-            if source.dtype == ir.DataType.INT32:
-                self.own(node, 0, f"{node.name}/codes")
-                self.own(node, 1, f"{node.name}/scale")
+        if source.const_value is not None or _packed(source) is not None:
+            self._name_weight(node, source)
             return
         writer = _writer(source) if node.op_type == "DequantizeLinear" else None
         for position, what in _PARTS:
@@ -77,18 +78,40 @@ class _Namer:
             shared = writer is not None and self._before.get((str(writer.name), position)) is value
             self.own(node, position, f"{(writer if shared else node).name}/{what}")  # type: ignore[union-attr]
 
-    def own(self, node: ir.Node, position: int, name: str) -> None:
-        """Makes a constant input of ``node`` the one of that name."""
+    def _name_weight(self, node: ir.Node, source: ir.Value) -> None:
+        """Rule 2; onnxruntime multiplies a bias' scale into nothing."""
+        packed = _packed(source)
+        if packed is not None:
+            node.replace_input_with(0, packed)
+        self.own(node, 0, f"{node.name}/codes", source.dtype)
+        self.own(node, 1, f"{node.name}/scale")
+        self.weights.add(f"{node.name}/codes")
+        if source.dtype != ir.DataType.INT32:
+            self.weights.add(f"{node.name}/scale")
+
+    def own(
+        self, node: ir.Node, position: int, name: str, dtype: ir.DataType | None = None
+    ) -> None:
+        """Makes a constant input of ``node`` the one of that name, and of that type."""
         value = node.inputs[position] if len(node.inputs) > position else None
         if value is None or value.const_value is None or value.is_graph_input():
             return
         if name not in self._owned:
             array = value.const_value.numpy()
+            if dtype not in (None, value.dtype):
+                array = array.astype(dtype.numpy())
             tensor = ir.Tensor(array, name=name)
             own = ir.val(name, tensor.dtype, tensor.shape, const_value=tensor)
             self._graph.register_initializer(own)
             self.params[name], self._owned[name] = array, own
         node.replace_input_with(position, self._owned[name])
+
+
+def _packed(codes: ir.Value) -> ir.Value | None:
+    """Returns the constant of few bits that is cast to ``codes``, None if there is none."""
+    node = codes.producer()
+    source = node.inputs[0] if node is not None and node.op_type == "Cast" else None
+    return source if source is not None and source.const_value is not None else None
 
 
 def _writer(codes: ir.Value) -> ir.Node | None:

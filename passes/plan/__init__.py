@@ -47,6 +47,29 @@ def needed_passes(config: Config) -> frozenset[str]:
     return NEEDED | narrow | ({AdaptiveLp.name} if config.calibration == AdaptiveLp.name else set())
 
 
+def _start(config: Config) -> str:
+    """Returns the method of the ranges that a search starts from, or that there is no search."""
+    return "mse" if config.calibration_method.searches else config.calibration
+
+
+def _searches(
+    config: Config, simulate: Simulate | None, at_outputs: Callable[[ir.Model], OutputLoss]
+) -> list[PlanPass]:
+    """Returns the passes that choose params by the loss at the outputs.
+
+    Weights whose codes are chosen by their layers' outputs get scales with them.
+    """
+    return [
+        AdaptiveLp(
+            simulate,
+            at_outputs,
+            lambda p: FitActivations(f"lp:{p}"),
+            FitWeights,
+            weights=config.weights < _EIGHT and config.rounding == "nearest",
+        )
+    ]
+
+
 def deciding_passes(
     config: Config, *, with_data: bool, forced_float: Mapping[str, str] | None = None
 ) -> list[PlanPass]:
@@ -110,12 +133,12 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         LeaveUnseen(decide),
         ShareParams(),
         NarrowActivations(config.activations),
-        FitActivations(method=config.calibration),
+        FitActivations(_start(config)),
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
         StoreWeights(config.keep_float, config.weight_granularity == "channel"),
-        AdaptiveLp(simulate, at_outputs, lambda p: FitActivations(f"lp:{p}")),
+        *_searches(config, simulate, at_outputs),
         RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),
         CorrectBias(lower),

@@ -31,7 +31,15 @@ from onnxq.graph.roles import attribute, conv_kind
 from onnxq.numerics.affine import affine_params, symmetric_scale
 from onnxq.numerics.channel_ranges import roomy_ranges
 from onnxq.numerics.channel_scales import Reader, channel_scales
-from onnxq.numerics.range_search import FittedRange, RangeProblem, kl, lp, minmax, percentile
+from onnxq.numerics.range_search import (
+    FittedRange,
+    RangeProblem,
+    kl,
+    lp,
+    minmax,
+    percentile,
+    stretched,
+)
 from onnxq.pass_options import PassOption
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.obstacles import clip_bounds
@@ -96,8 +104,7 @@ def _is_silu(value: ir.Value) -> bool:
 def _method(value: object) -> str | None:
     """Reads a method in a pipeline file."""
     try:
-        searched = CalibrationMethod.parse(str(value)).name == "adaptive-lp"  # a pass of its own
-        return None if searched else str(value)
+        return None if CalibrationMethod.parse(str(value)).searches else str(value)
     except ConfigError:
         return None
 
@@ -108,6 +115,7 @@ class FitActivations(PlanPass):
 
     Attributes:
         method: As :class:`~onnxq.calibration_method.CalibrationMethod` reads it, such as "mse".
+        stretch: By how much to widen what the method finds.
         found: Ranges by the codes and the names of the values that share them; a plan made anew
             for the same statistics need not search them again.
     """
@@ -117,6 +125,7 @@ class FitActivations(PlanPass):
     after = frozenset({"leave-unseen", "share-params"})
 
     method: str = "mse"
+    stretch: float = 1.0
     found: dict[tuple[object, ...], FittedRange] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -159,6 +168,8 @@ class FitActivations(PlanPass):
         problem = RangeProblem(merged, limits, symmetric, bounds, behind)
         key = id(stats), limits, symmetric, *(str(value.name) for value in members)
         found = self.found[key] = self.found.get(key) or self._search(problem)
+        if self.stretch != 1:
+            found = stretched(problem, found, self.stretch)
         if symmetric:
             middle = np.asarray(wish.spec.dtype.middle, np.int32)
             scale = symmetric_scale(max(-found.low, found.high), limits[1] - int(middle))
@@ -170,7 +181,8 @@ class FitActivations(PlanPass):
         params = _saturating(params, bounds, limits)
         if not per_channel:
             return params
-        return _for_convolutions([_reader(node, plan) for node in readers], merged, params, limits)
+        own = _own_scales(merged, float(params.zero_point), limits) * self.stretch
+        return _for_convolutions([_reader(node, plan) for node in readers], merged, params, own)
 
     def _measure(self, found: FittedRange) -> tuple[str, float | None, float]:
         """Returns the method's name, its exponent, and the range's error."""
@@ -251,18 +263,23 @@ def _for_float_readers(
     return QParams(scale, zero_point, "minmax")
 
 
+def _own_scales(stats: ValueStats, zero: float, limits: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Returns the least scale that covers each channel, float64 [C]."""
+    channels = stats.channels
+    assert channels is not None, "values with a scale per channel have rank 4"
+    above = np.maximum(channels.maximum, 0.0) / max(limits[1] - zero, 1.0)
+    below = np.maximum(-channels.minimum, 0.0) / max(zero - limits[0], 1.0)
+    return np.asarray(np.maximum(above, below if zero > limits[0] else 0.0), np.float64)
+
+
 def _for_convolutions(
-    readers: list[Reader], stats: ValueStats, found: QParams, limits: tuple[int, int]
+    readers: list[Reader], stats: ValueStats, found: QParams, own: npt.NDArray[np.float64]
 ) -> QParams:
     """Rule 6, second half; ``found`` is the best single scale and zero point."""
     channels = stats.channels
     assert channels is not None, "values with a scale per channel have rank 4"
-    zero = float(found.zero_point)
-    above = np.maximum(channels.maximum, 0.0) / max(limits[1] - zero, 1.0)
-    below = np.maximum(-channels.minimum, 0.0) / max(zero - limits[0], 1.0)
-    own = np.maximum(above, below if zero > limits[0] else 0.0)
     scale = channel_scales(float(found.scale), own, channels.second_moment, readers)
-    zero_point = np.full(scale.shape, int(zero))
+    zero_point = np.full(scale.shape, int(found.zero_point))
     return QParams(scale, zero_point, found.method, found.p, found.error)
 
 

@@ -64,10 +64,16 @@ def _bias(node: ir.Node) -> npt.NDArray[np.float32] | None:
 
 @dataclass(frozen=True)
 class FitWeights(PlanPass):
-    """Gives every planned weight its params, and codes where pairs had to be limited."""
+    """Gives every planned weight its params, and codes where pairs had to be limited.
+
+    Attributes:
+        p: Exponent of the error whose least decides the scales; None = the rules above.
+    """
 
     name = "fit-weights"
     after = frozenset({"fit-activations", "split-outliers"})
+
+    p: float | None = None
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the params of all planned weights."""
@@ -87,7 +93,7 @@ class FitWeights(PlanPass):
             if wish is None or x is None or x.params is None:
                 continue
             array = np.asarray(weight.const_value.numpy(), np.float32)  # type: ignore[union-attr]
-            fitted, why = _fit(node, array, values.get(name, wish), x, context)
+            fitted, why = _fit(node, array, values.get(name, wish), x, context, p=self.p)
             values[name] = fitted
             if (split := clusters.get(str(source.name))) is not None:
                 clusters[str(source.name)] = _with_columns(node, array, split, context)
@@ -117,6 +123,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     context: PlanContext,
     *,
     biased: bool = True,
+    p: float | None = None,
 ) -> tuple[ValuePlan, str]:
     assert x.params is not None
     folded = read_factors(node, x)
@@ -127,7 +134,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     dtype = wish.spec.dtype
     per_axis = isinstance(wish.spec.granularity, PerAxis)
     axis = weight_channel_axis(node) if per_axis else None
-    found = weight_params(weight, wish.spec, _importance(node, weight, folded, context))
+    found = weight_params(weight, wish.spec, _importance(node, weight, folded, context), p)
     scale = found.scale
     if wish.params is not None:
         scale = np.maximum(scale, wish.params.scale)
@@ -150,7 +157,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
     if codes is None and folded is not None:
         zero = np.zeros_like(scale, np.int32)
         codes = quantize(weight, scale, zero, code_limits(wish.spec), axis)
-    params = QParams(scale, np.zeros_like(scale, np.int32), method=found.method)
+    params = QParams(scale, np.zeros_like(scale, np.int32), found.method, found.p)
     stored = None if codes is None else kept(codes)
     return replace(wish, params=params, codes=stored), "; ".join(reasons)
 

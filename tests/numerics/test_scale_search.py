@@ -46,6 +46,21 @@ def test_the_known_optimum_for_normal_weights(qmax: int, optimum: float) -> None
     assert float(scale) * qmax == pytest.approx(optimum, rel=0.02)
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 4.0])
+def test_the_scale_of_an_exponent_is_the_best_for_it(p: float) -> None:
+    w = np.random.default_rng(0).standard_t(3, (4, 500)).astype(np.float32)
+    found = {q: searched_scale(w, 0, (-8, 7), p=q) for q in (1.0, 2.0, 4.0)}
+
+    def error(scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        s = scale[:, np.newaxis].astype(np.float64)
+        off = np.clip(np.rint(w / s), -8, 7) * s - w
+        return np.asarray((np.abs(off) ** p).sum(axis=1))
+
+    for q in found:
+        assert (error(found[p]) <= error(found[q]) * (1 + 1e-6)).all()
+    assert (found[4.0] > found[1.0]).all()
+
+
 @pytest.mark.parametrize("limits", [(-2, 1), (-4, 3), (-8, 7)])
 def test_weights_that_are_multiples_of_a_scale_lose_nothing(limits: tuple[int, int]) -> None:
     rng = np.random.default_rng(1)

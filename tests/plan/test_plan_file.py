@@ -32,7 +32,7 @@ def spec(dtype: str, *, symmetric: bool, granularity: Granularity | None = None)
 def everything() -> QuantPlan:
     x = ValuePlan(
         spec("uint8", symmetric=False),
-        QParams(np.float32(0.1), np.int32(3), "lp", p=2.5, error=1e-7),  # type: ignore[arg-type]
+        QParams(np.float32(0.1), np.int32(3), "lp", p=2.5, error=1e-7, gain=0.125),  # type: ignore[arg-type]
     )
     w = ValuePlan(
         spec("int8", symmetric=True, granularity=PerAxis(0)),
@@ -71,6 +71,7 @@ def assert_equal_values(one: ValuePlan, other: ValuePlan) -> None:
         assert one.params.scale.dtype == other.params.scale.dtype
         assert (one.params.method, one.params.p) == (other.params.method, other.params.p)
         assert one.params.error == other.params.error
+        assert one.params.gain == other.params.gain
     assert (one.codes is None) == (other.codes is None)
     if one.codes is not None and other.codes is not None:
         np.testing.assert_array_equal(one.codes, other.codes, strict=True)
@@ -105,7 +106,10 @@ def test_one_line_per_entry(tmp_path: Path) -> None:
     save_plan(everything(), tmp_path / "plan.json")
     lines = (tmp_path / "plan.json").read_text("utf-8").splitlines()
     assert '  "x": {"dtype": "uint8", "symmetric": false, "granularity": "tensor", ' in lines[3]
-    assert '"scale": 0.1, "zero_point": 3, "method": "lp", "p": 2.5, "error": 1e-07}' in lines[3]
+    assert (
+        '"scale": 0.1, "zero_point": 3, "method": "lp", "p": 2.5, "error": 1e-07, "gain": 0.125}'
+        in lines[3]
+    )
     assert lines[4].startswith('  "w": {"dtype": "int8", "symmetric": true, "granularity": {"axis')
     assert '"zero_point": 0, ' in lines[4]
 

@@ -25,6 +25,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "fidelity",
         "integer_share",
         "activation_bits",
+        "ranges",
         "weights",
         "heavy_layers",
         "stayed_float",

@@ -56,6 +56,13 @@ _TOKENS = """f (float[1,6,8] x, float[8,16] w0, float[16] b0, float[16,8] w1, fl
     m1 = MatMul(g0, w1)
     a1 = Add(m1, b1)
     y = Add(a1, x) }"""
+_CHANNELS = """f (float[1,4,6,6] x, float[8,4,3,3] w0, float[8] b0, float[8,1,3,3] w1, float[8] b1,
+    float[4,8,1,1] w2, float[4] b2) => (float[1,4,2,2] y) {
+    c0 = Conv(x, w0, b0)
+    r0 = Relu(c0)
+    c1 = Conv<group = 8>(r0, w1, b1)
+    r1 = Relu(c1)
+    y = Conv(r1, w2, b2) }"""
 
 
 def branches() -> ir.Model:
@@ -84,7 +91,16 @@ def tokens() -> ir.Model:
     )  # fmt: skip
 
 
-NETWORKS = {"branches": branches, "clipped": clipped, "tokens": tokens}
+def channels() -> ir.Model:
+    """Values with a scale per channel, which convolutions take into their weights."""
+    return build(
+        _CHANNELS, w0=rng_weight(8, 4, 3, 3) * (2.0 ** np.arange(8)).reshape(8, 1, 1, 1) / 16,
+        b0=rng_weight(8), w1=rng_weight(8, 1, 3, 3, seed=1), b1=rng_weight(8, seed=2),
+        w2=rng_weight(4, 8, 1, 1, seed=3) / 4, b2=rng_weight(4, seed=4),
+    )  # fmt: skip
+
+
+NETWORKS = {"branches": branches, "clipped": clipped, "tokens": tokens, "channels": channels}
 
 
 def first_plan(model: ir.Model, bits: int = 8) -> QuantPlan:

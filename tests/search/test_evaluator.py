@@ -11,11 +11,12 @@ import pytest
 
 from onnxq.errors import DataError
 from onnxq.passes.lower import lowered, simulated
+from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.runtime.session import make_session
 from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.classification_loss import ClassificationLoss
 from onnxq.tasks.loss import GenericLoss
-from tests.passes.plan.planning import samples_for
+from tests.passes.plan.planning import context_for, plan_for, samples_for
 from tests.search.networks import NETWORKS, activations, first_plan, scaled
 
 if TYPE_CHECKING:
@@ -182,13 +183,33 @@ def test_the_loss_may_look_at_values_inside() -> None:
     assert 0 < inner.loss(plan) < inner.loss(scaled(plan, 0.3, "r0"))
 
 
-def test_work_is_told_as_it_grows() -> None:
+def test_evaluations_are_counted_and_told() -> None:
     model = NETWORKS["clipped"]()
-    told: list[float] = []
+    plan = first_plan(model)
+    told: list[int] = []
 
-    evaluator(model, progress=told.append).loss(first_plan(model))
+    evaluator(model, progress=told.append).losses([plan, plan, scaled(plan, 0.5, "x")])
 
-    assert told == [pytest.approx(3)]
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_other_weights_need_no_other_model(bits: int) -> None:
+    model = NETWORKS["branches"]()
+    context = context_for(model)
+    plan = plan_for(context, AssignIntegers(weight_bits=bits))
+    made = []
+
+    def counted(source: ir.Model, wanted: QuantPlan) -> Simulation:
+        made.append(len(source.graph))
+        return simulated(source, wanted)
+
+    asked = Evaluator(model, counted, samples_for(model, 3), LOSS)
+    asked.loss(plan)
+    other = scaled(plan, 0.7, "w1")
+
+    np.testing.assert_array_equal(asked.each([other])[0], written(model, other))
+    assert made.count(len(model.graph)) == 1
 
 
 def test_without_samples_there_is_nothing_to_measure() -> None:

@@ -13,8 +13,12 @@ from onnxq.config import Config
 from onnxq.passes.lower import lowered, simulated
 from onnxq.passes.plan import fitting_passes
 from onnxq.passes.plan.adaptive_lp import AdaptiveLp
+from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.fit_activations import FitActivations
+from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.plan.check import violations
 from onnxq.plan.note import NoteKind
+from onnxq.plan.quant_plan import QuantPlan
 from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.loss import GenericLoss
 from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.passbase import PlanContext
-    from onnxq.plan.quant_plan import QuantPlan
 
 LOSS = GenericLoss(["y"])
 
@@ -34,6 +37,7 @@ def search(**options: float) -> AdaptiveLp:
         simulated,
         lambda _model: LOSS,
         lambda p: FitActivations(f"lp:{p}"),
+        FitWeights,
         **options,  # type: ignore[arg-type]
     )
 
@@ -80,6 +84,38 @@ def test_only_ranges_of_what_it_names_differ() -> None:
         assert found.values[name].spec == plan.values[name].spec
         assert params is not None
         assert params.p != 2
+        assert params.method == "adaptive-lp"
+        assert params.gain is not None
+        assert params.gain > 0
+
+
+def test_weights_are_chosen_too_where_it_says_so() -> None:
+    model = NETWORKS["channels"]()
+    context = context_for(model)
+    plan = revised(AssignIntegers(weight_bits=3), context, QuantPlan())
+    plan = revised(FitWeights(), context, revised(FitActivations(), context, plan))
+
+    found = revised(search(margin=0.0, weights=True), context, plan)
+
+    chosen = [name for name in fired(found) if name in model.graph.initializers]
+    assert chosen
+    for name in chosen:
+        params = found.values[name].params
+        assert params is not None
+        assert params.method == "adaptive-lp"
+        assert params.gain is not None
+        assert params.gain > 0
+    assert not violations(found, model, context.target, context.shapes)
+
+
+def test_it_tells_how_far_it_has_come() -> None:
+    _, context, plan = skewed()
+    told: list[tuple[str, int, int]] = []
+
+    revised(search(margin=0.0), replace(context, progress=lambda *what: told.append(what)), plan)
+
+    assert told[0][:2] == ("adaptive-lp", 0)
+    assert told[-1][1] == told[-1][2] > 0
 
 
 def test_what_brings_less_than_the_margin_is_left() -> None:
