@@ -19,7 +19,7 @@ from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
-from onnxq.export_commands import VECTORS_EXAMPLES, vectors
+from onnxq.export_commands import VECTORS_EXAMPLES, vectors, verify
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ Target = Annotated[
         "openvino, tensorrt, qnn, cuda, coreml, or a TOML file of your own.",
     ),
 ]
-Format = Annotated[str, typer.Option(metavar="NAME", help="Form of the output: qdq.")]
+Format = Annotated[
+    str, typer.Option(metavar="NAME", help="Form: qdq, or integer (nothing else within).")
+]
 KeepFloat = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN", help="Nodes that stay float, by name: 'head.*'. Repeatable."),
@@ -264,6 +266,7 @@ app.command(epilog=BENCH_EXAMPLES)(bench)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command()(inspect)
 app.command(epilog=VECTORS_EXAMPLES)(vectors)
+app.command()(verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

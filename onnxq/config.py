@@ -71,7 +71,7 @@ class Config(Options):
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.
-        format: Form of the quantized model.
+        format: Form of the quantized model: "qdq", or "integer" with no float in between.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
         task: What the outputs mean: "auto", "classification", "detection" or "generic".
@@ -135,6 +135,11 @@ class Config(Options):
     def calibration_method(self) -> CalibrationMethod:
         """:attr:`calibration`, taken apart."""
         return CalibrationMethod.parse(self.calibration)
+
+    @property
+    def plan_target(self) -> str:
+        """Name of the target that the plan is made for: the format has a say in it."""
+        return "integer" if self.format == "integer" else self.target
 
     @property
     def cores(self) -> int:

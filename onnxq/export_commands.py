@@ -1,4 +1,4 @@
-"""The commands that write folders for hardware and firmware: ``vectors``."""
+"""The commands for hardware and firmware: ``vectors`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from onnxq.arguments import DrawSeed, Fed, Model, Preprocess
 from onnxq.terminal import console, progress_bars
 
-__all__ = ["VECTORS_EXAMPLES", "vectors"]
+__all__ = ["VECTORS_EXAMPLES", "vectors", "verify"]
 
 VECTORS_EXAMPLES = """Examples:
 
@@ -47,3 +47,20 @@ def vectors(
     lines = [f"{found.folder / INDEX}: {count}, the same in onnxruntime to the bit"]
     lines += [f"left out, with what comes of it: {reason}" for reason in found.left_out]
     console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def verify(
+    model: Model,
+    integer: Annotated[
+        bool,
+        typer.Option(
+            "--integer",
+            help="Prove that there is no float between its quantization and dequantization nodes, "
+            "and that no integer can leave its type.",
+        ),
+    ] = False,
+) -> None:
+    """Proves what is asked for of MODEL; exit code 2 and the places where it fails otherwise."""
+    from onnxq.verifying import verify as run
+
+    console().print(run(model, integer=integer), crop=False)

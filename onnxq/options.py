@@ -199,7 +199,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "rounding": _choice("gptq+cd", "gptq", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,
-        "format": _choice("qdq"),
+        "format": _choice("qdq", "integer"),
         "keep_float": _words,
         "require": _requirements,
         "task": _choice("auto", "classification", "detection", "generic"),

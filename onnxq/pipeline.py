@@ -19,6 +19,7 @@ from onnxq.data.presets import load_preprocess
 from onnxq.errors import ConfigError, ModelError, TargetError
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
+from onnxq.graph.spec_integer import check_integer
 from onnxq.manager import PassManager, silent, teller
 from onnxq.passes.lower import lowered, lowering_of, simulated
 from onnxq.passes.plan import dataless_passes, deciding_passes, fitting_passes
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from onnxq.tasks.base import Task
 
 __all__ = ["optimize"]
+
+_CHECKS = {"qdq": check_qdq, "integer": check_integer}
 
 
 def optimize(
@@ -104,8 +107,8 @@ def optimize(
             context = _observed(context, plan, samples, config, tell)
         plan = manager.revise(context, _revising_passes(context, task, config, foreign), plan)
     check_plan(plan, model, target, context.shapes)
-    quantized = manager.lower(model, lowering_of(plan, model, target))
-    check_qdq(quantized)
+    quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
+    _CHECKS[config.format](quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
@@ -124,7 +127,9 @@ def _target(config: Config, *, with_data: bool) -> Target:
             f"{target.name} has no integer kernels for layers; give --format {' or '.join(others)},"
             " or leave out --data to store weights alone as integers"
         )
-    return target
+    if config.format == "integer" and not with_data:
+        raise ConfigError("--format integer needs --data: activation ranges come from samples")
+    return load_target(config.plan_target)
 
 
 # ---- files ---------------------------------------------------------------------------------------

@@ -20,6 +20,11 @@ def test_the_defaults_are_valid() -> None:
     assert config.calibration_method == CalibrationMethod("mse", p=2.0)
 
 
+def test_the_format_has_a_say_in_the_target() -> None:
+    assert Config().plan_target == "cpu"
+    assert Config(format="integer").plan_target == "integer"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

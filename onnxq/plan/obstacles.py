@@ -18,7 +18,10 @@ __all__ = ["clip_bounds", "data_positions", "obstacle"]
 
 def data_positions(node: ir.Node, rule: OpRule) -> list[int]:
     """Returns the positions of the inputs that an integer kernel reads as codes."""
-    return list(range(len(node.inputs))) if rule.inputs is None else list(rule.inputs)
+    positions = list(range(len(node.inputs))) if rule.inputs is None else list(rule.inputs)
+    if not rule.constants:
+        return positions
+    return [p for p in positions if p < len(node.inputs) and not is_constant(node.inputs[p])]
 
 
 def obstacle(node: ir.Node, target: Target) -> str | None:
@@ -36,7 +39,8 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
     for name, wanted in rule.when.items():
         if attribute(node, name, wanted) != wanted:
             return f"{target.name} needs {name} = {wanted}"
-    if not all(is_activation(node.inputs[i]) for i in data_positions(node, rule)):
+    data = data_positions(node, rule)
+    if not data or not all(is_activation(node.inputs[i]) for i in data):
         return "an operand is no float activation"
     if len([out for out in node.outputs if out.uses() or out.is_graph_output()]) > 1 and (
         node.op_type != "Split"

@@ -46,12 +46,16 @@ class OpRule:
         inputs: Positions of the data inputs; None = all of them.
         needs_output: Whether the integer kernel exists only with a quantized output.
         when: Attribute name → the value that it must have.
+        tail: Whether it runs on integers even where nothing heavy follows.
+        constants: Whether some of its inputs may be constants, which need no codes.
     """
 
     kind: OpKind
     inputs: tuple[int, ...] | None
     needs_output: bool
     when: Mapping[str, Any]
+    tail: bool = False
+    constants: bool = False
 
     @property
     def vanishes(self) -> bool:
@@ -104,6 +108,8 @@ class Target:
         ops: Operator type → its rule; absent = float.
         costs: Kernel and conversion times; None = not known, and all that can runs on integers.
         sources: Rule → what it rests on.
+        whole: Whether all that can run on integers does, whatever it costs, with nothing float in
+            between.
     """
 
     name: str
@@ -127,6 +133,7 @@ class Target:
     ops: Mapping[str, OpRule]
     costs: CostTable | None
     sources: Mapping[str, Source]
+    whole: bool = False
 
     @property
     def multiplies(self) -> bool:
@@ -246,6 +253,7 @@ def _made(name: str, where: str, table: Mapping[str, Any]) -> Target:
         ops={op: _rule(entry) for op, entry in data["ops"].items() if entry["kind"] != "float"},
         costs=CostTable.parse(data["costs"]) if "costs" in data else None,
         sources={rule: Source(**entry) for rule, entry in data.get("sources", {}).items()},
+        whole=data.get("whole", False),
     )
 
 
@@ -256,4 +264,6 @@ def _rule(entry: Mapping[str, Any]) -> OpRule:
         inputs=None if inputs == "all" else tuple(inputs or (0,)),
         needs_output=bool(entry.get("needs_output", True)),
         when=dict(entry.get("when", {})),
+        tail=bool(entry.get("tail", False)),
+        constants=bool(entry.get("constants", False)),
     )

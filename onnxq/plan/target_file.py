@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["merged", "read_table", "types_of", "validated"]
 
 _FORMATS = ("qdq", "qoperator", "integer", "fp16", "qdq+fp16")
-_RULE_KEYS = ("kind", "inputs", "needs_output", "when")
+_RULE_KEYS = ("kind", "inputs", "needs_output", "when", "tail", "constants")
 _SOURCE_KEYS = ("stands", "where")
 _NEEDED = (
     "summary",
@@ -157,6 +157,7 @@ _VALUES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "bias": ("int32 or float", lambda value: value in ("int32", "float")),
     "onnxruntime_kernels": ("true or false", _is_switch),
     "static_shapes": ("true or false", _is_switch),
+    "whole": ("true or false", _is_switch),
     "pair_bound": ("a whole number, 0 for none", _is_whole),
 }
 _TABLES = ("axes", "ops", "costs", "sources")
@@ -179,8 +180,9 @@ def _check_rule(where: str, op: str, entry: object, kinds: Sequence[str]) -> Non
     inputs = entry.get("inputs", "all")
     if inputs != "all" and not _is_list(_is_whole)(inputs):
         raise TargetError(f'{where}: [ops.{op}] inputs must be "all" or a list of positions')
-    if not _is_switch(entry.get("needs_output", True)):
-        raise TargetError(f"{where}: [ops.{op}] needs_output must be true or false")
+    for key in ("needs_output", "tail", "constants"):
+        if not _is_switch(entry.get(key, True)):
+            raise TargetError(f"{where}: [ops.{op}] {key} must be true or false")
     if not isinstance(entry.get("when", {}), Mapping):
         raise TargetError(f"{where}: [ops.{op}] when must be a table of attributes")
 

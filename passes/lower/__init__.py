@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.lower.integer import LowerToInteger
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.lower.simulate import named_apart
 from onnxq.passes.lower.weight_only import LowerWeightsOnly
@@ -19,24 +20,36 @@ if TYPE_CHECKING:
 __all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
 
-def lowerings(plan: QuantPlan, target: Target | None = None) -> tuple[LoweringPass, LoweringPass]:
-    """Returns all lowerings of ``plan``: with activations on integers, and weights alone.
+def lowerings(plan: QuantPlan, target: Target | None = None) -> tuple[LoweringPass, ...]:
+    """Returns all lowerings of ``plan``: with activations on integers, weights alone, no float.
 
     Args:
         plan: What to emit.
         target: For whom; None = onnxruntime's CPU provider.
     """
+    whole = LowerToInteger(plan)
     if target is None:
-        return LowerToQdq(plan), LowerWeightsOnly(plan)
+        return LowerToQdq(plan), LowerWeightsOnly(plan), whole
     integers = LowerToQdq(
         plan, integer_bias=target.integer_bias, onnxruntime_kernels=target.onnxruntime_kernels
     )
-    return integers, LowerWeightsOnly(plan)
+    return integers, LowerWeightsOnly(plan), whole
 
 
-def lowering_of(plan: QuantPlan, model: ir.Model, target: Target | None = None) -> LoweringPass:
-    """Returns the lowering that ``plan`` asks for: weights alone where it plans nothing else."""
-    integers, weights = lowerings(plan, target)
+def lowering_of(
+    plan: QuantPlan, model: ir.Model, target: Target | None = None, form: str = "qdq"
+) -> LoweringPass:
+    """Returns the lowering that ``plan`` asks for: weights alone where it plans nothing else.
+
+    Args:
+        plan: What to emit.
+        model: The float model.
+        target: As for :func:`lowerings`.
+        form: What ``--format`` says.
+    """
+    integers, weights, whole = lowerings(plan, target)
+    if form == "integer":
+        return whole
     activations = {str(out.name) for node in model.graph for out in node.outputs}
     activations |= {str(value.name) for value in model.graph.inputs}
     return integers if plan.uses or activations & set(plan.values) else weights

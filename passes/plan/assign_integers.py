@@ -21,6 +21,7 @@ from onnxq.plan.placement import cheapest, cost_reason
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
 from onnxq.plan.target import OpKind, OpRule
+from onnxq.plan.whole import reasons_for_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,9 +60,13 @@ class AssignIntegers(PlanPass):
         """Returns ``plan`` with the specs of all values that integer nodes touch."""
         nodes = list(context.model.graph)
         reasons = self._float_reasons(nodes, context.target)
-        integer = cheapest(
-            context.model.graph, reasons, context.target, context.shapes, self.preference
-        )
+        if context.target.whole:
+            reasons = reasons_for_whole(context.model.graph, reasons, context.target)
+            integer = frozenset(str(node.name) for node in nodes) - frozenset(reasons)
+        else:
+            integer = cheapest(
+                context.model.graph, reasons, context.target, context.shapes, self.preference
+            )
         for node in nodes:
             if str(node.name) not in integer and str(node.name) not in reasons:
                 reasons[str(node.name)] = cost_reason(node, context.target, context.shapes)
@@ -148,8 +153,9 @@ class AssignIntegers(PlanPass):
 
 
 def _harmless_in_tail(node: ir.Node, target: Target) -> bool:
-    """What vanishes into the last heavy node; anything behind it would need one common scale."""
-    return target.ops[node.op_type].vanishes
+    """What vanishes into the last heavy node; most behind it would need one common scale."""
+    rule = target.ops[node.op_type]
+    return rule.tail or rule.vanishes
 
 
 def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str], target: Target) -> bool:
@@ -179,6 +185,8 @@ def _free_channels(node: ir.Node, integer: frozenset[str], target: Target) -> bo
     if not _owns_weight(source) or not _is_planar(source):
         return False
     users = [user for user in value.consumers() if str(user.name) in integer]
+    if not users and target.whole:
+        return False  # its accumulators leave as they are
     if not users:
         # onnxruntime would fuse such a node between these scales and later ones, and fail
         fuses = any(u.op_type in target.ops or u.op_type in _FUSES for u in value.consumers())

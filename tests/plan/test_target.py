@@ -93,3 +93,11 @@ def test_large_dense_work_is_faster_on_integers() -> None:
         assert costs is not None
         times = costs.times("dense", Work(macs=1e8, outputs=1e5, patches=1e6))
         assert times[0] < times[1], name
+
+
+def test_integer_carries_whole_models_whatever_it_costs() -> None:
+    integer = load_target("integer")
+    assert integer.whole
+    assert integer.ops["GlobalAveragePool"].tail
+    assert integer.ops["Add"].constants
+    assert not load_target("cpu").whole

@@ -1,0 +1,77 @@
+"""Lowering to integers alone, in standard ONNX operators that give the same bits everywhere.
+
+1. Codes are uint8 between QuantizeLinear at the inputs and DequantizeLinear behind the last integer
+   node; between these borders there is no float.
+2. A value is kept with channels second or last, whichever its readers compute with, and transposed
+   where they differ.
+3. Every node of the plan's integer region has a form of its own: products in ``layers``, sums in
+   ``sums``, ``pools``, ``moves``, and ``tables`` for functions.
+4. Relu and Clip that the plan absorbs are the clipping of the codes in front of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxq.errors import PlanError
+from onnxq.passbase import LoweringPass
+from onnxq.passes.lower.integer import layers, moves, pools, sums, tables
+from onnxq.passes.lower.integer.scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["LowerToInteger"]
+
+_HANDLERS: Mapping[str, Callable[[Scope], None]] = {
+    **layers.HANDLERS,
+    **sums.HANDLERS,
+    **pools.HANDLERS,
+    **moves.HANDLERS,
+    **tables.HANDLERS,
+}
+_ABSORBED = ("Relu", "Clip")
+
+
+class LowerToInteger(LoweringPass):
+    """Makes the integer-only model of a plan; see the module's rules."""
+
+    name = "lower-to-integer"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Returns a new model; ``model`` stays as it is.
+
+        Raises:
+            PlanError: The plan wants what has no integer form.
+        """
+        if self.plan.clusters:
+            name = next(iter(self.plan.clusters))
+            raise PlanError(
+                f"channels of value '{name}' are quantized apart, which integers alone do not"
+                " carry; leave split-outliers out"
+            )
+        model = model.clone()
+        graph = model.graph
+        nodes = list(graph)
+        if not nodes:
+            return ir.passes.PassResult(model, modified=False)
+        scope = Scope(graph, self.plan)
+        integer = [node for node in nodes if self._on_integers(node)]
+        chosen = set(integer)
+        for node in nodes:
+            scope.node = node
+            if node not in chosen:
+                scope.let_read()
+            elif node.op_type not in _ABSORBED:
+                _HANDLERS[node.op_type](scope)
+        scope.leave()
+        for node in reversed(integer):
+            graph.remove(node, safe=True)
+        scope.editor.drop_unused_constants()
+        return ir.passes.PassResult(model, modified=True)
+
+    def _on_integers(self, node: ir.Node) -> bool:
+        known = node.op_type in _HANDLERS or node.op_type in _ABSORBED
+        return known and node.domain == "" and str(node.name) not in self.plan.float_nodes
