@@ -12,7 +12,7 @@ __all__ = ["CALIBRATION_METHODS", "CalibrationMethod"]
 CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
 """What there is to fit a range by, for people; others search beyond."""
 
-_SEARCHES = ("adaptive-lp",)
+_SEARCHES = ("adaptive-lp", "pd")
 
 _PERCENT = 99.99
 _SQUARES = 2.0
@@ -22,7 +22,7 @@ class CalibrationMethod(NamedTuple):
     """How activation ranges are fitted.
 
     Attributes:
-        name: "minmax", "percentile", "kl", "mse", "lp" or "adaptive-lp".
+        name: "minmax", "percentile", "kl", "mse", "lp", "adaptive-lp" or "pd".
         percent: For percentile: how much of the values the range holds, in (50, 100].
         p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what a search starts
             from. None where no error is minimized.

@@ -99,7 +99,7 @@ Calibration = Annotated[
     typer.Option(
         metavar="METHOD",
         help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
-        "P from 1 to 4, or adaptive-lp, which chooses P by the loss at the outputs.",
+        "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs.",
     ),
 ]
 Rounding = Annotated[

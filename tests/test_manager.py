@@ -269,6 +269,7 @@ class _Revision(PlanPass):
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         if self.edits:
             context.model.graph[0].name = "edited"
+        context.progress(self.name, 1, 2)
         note = Note(NoteKind.INFO, self.name, "here", "looked")
         return replace(plan, notes=(*plan.notes, note))
 
@@ -290,6 +291,15 @@ def test_plan_passes_run_in_order_and_leave_their_own_notes() -> None:
         ["second"],
     ]
     assert {entry.kind for entry in manager.trace.entries} == {"plan"}
+
+
+def test_a_plan_pass_may_tell_how_far_it_has_come() -> None:
+    told: list[tuple[str, int, int]] = []
+    manager = PassManager(progress=lambda *what: told.append(what))
+
+    manager.revise(_context(_graph()), [_Revision("slow")], QuantPlan())
+
+    assert told == [("plan", 0, 1), ("slow", 1, 2), ("plan", 1, 1)]
 
 
 def test_a_plan_pass_may_not_edit_the_model() -> None:

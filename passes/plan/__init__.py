@@ -14,6 +14,7 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.narrow_activations import NarrowActivations
+from onnxq.passes.plan.prediction_difference import PredictionDifference
 from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.config import Config
+    from onnxq.numerics.range_search import FittedRange
     from onnxq.passbase import PlanContext, PlanPass
     from onnxq.search.simulation import Simulate
     from onnxq.tasks.loss import OutputLoss
@@ -44,7 +46,7 @@ NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 def needed_passes(config: Config) -> frozenset[str]:
     """Returns :data:`NEEDED` and the names of what other options cannot do without."""
     narrow = {NarrowActivations.name} if config.activations < _EIGHT else set()
-    return NEEDED | narrow | ({AdaptiveLp.name} if config.calibration == AdaptiveLp.name else set())
+    return NEEDED | narrow | ({config.calibration} if config.calibration_method.searches else set())
 
 
 def _start(config: Config) -> str:
@@ -59,6 +61,7 @@ def _searches(
 
     Weights whose codes are chosen by their layers' outputs get scales with them.
     """
+    ranges: dict[tuple[object, ...], FittedRange] = {}
     return [
         AdaptiveLp(
             simulate,
@@ -66,7 +69,10 @@ def _searches(
             lambda p: FitActivations(f"lp:{p}"),
             FitWeights,
             weights=config.weights < _EIGHT and config.rounding == "nearest",
-        )
+        ),
+        PredictionDifference(
+            simulate, at_outputs, lambda factor: FitActivations("mse", factor, ranges), FitWeights
+        ),
     ]
 
 

@@ -117,7 +117,9 @@ def test_layers_are_equalized_for_one_scale_per_weight_or_on_request() -> None:
     assert ran(passes=("equalize-layers",))
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile:99.9", "kl", "mse", "lp:3"])
+@pytest.mark.parametrize(
+    "method", ["minmax", "percentile:99.9", "kl", "mse", "lp:3", "adaptive-lp", "pd"]
+)
 def test_every_calibration_method_leads_to_a_result(method: str) -> None:
     made = optimized(calibration=method)
     assert made.options["calibration"] == method

@@ -12,13 +12,15 @@ from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.plan.quant_plan import QuantPlan
-from tests.passes.plan.planning import context_for, revised
+from tests.passes.plan.planning import context_for, revised, samples_for
 from tests.passes.rewrite.building import build, rng_weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["NETWORKS", "activations", "first_plan", "scaled"]
+    from tests.passes.plan.planning import Feeds
+
+__all__ = ["NETWORKS", "activations", "first_plan", "outlying", "scaled"]
 
 _BRANCHES = """f (float[1,4,8,8] x, float[8,4,3,3] w0, float[8] b0, float[8,8,1,1] w1, float[8] b1,
     float[8,8,3,3] w2, float[8,16,1,1] w3, float[8] b3, float[3,8] g, float[3] h)
@@ -101,6 +103,14 @@ def channels() -> ir.Model:
 
 
 NETWORKS = {"branches": branches, "clipped": clipped, "tokens": tokens, "channels": channels}
+
+
+def outlying(model: ir.Model, power: float = 3.0, count: int = 8) -> list[Feeds]:
+    """Returns samples with outliers that matter at the outputs."""
+    return [
+        {name: np.sign(array) * np.abs(array) ** power for name, array in sample.items()}
+        for sample in samples_for(model, count)
+    ]
 
 
 def first_plan(model: ir.Model, bits: int = 8) -> QuantPlan:

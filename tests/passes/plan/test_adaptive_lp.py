@@ -6,7 +6,6 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from onnxq.config import Config
@@ -21,8 +20,8 @@ from onnxq.plan.note import NoteKind
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.loss import GenericLoss
-from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
-from tests.search.networks import NETWORKS, activations, first_plan
+from tests.passes.plan.planning import context_for, plan_for, revised
+from tests.search.networks import NETWORKS, activations, first_plan, outlying
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -45,11 +44,7 @@ def search(**options: float) -> AdaptiveLp:
 def skewed(bits: int = 4) -> tuple[ir.Model, PlanContext, QuantPlan]:
     """A network whose samples hold outliers that matter at the outputs."""
     model = NETWORKS["branches"]()
-    samples = [
-        {name: np.sign(array) * np.abs(array) ** 3 for name, array in sample.items()}
-        for sample in samples_for(model, 8)
-    ]
-    context = context_for(model, samples=samples)
+    context = context_for(model, samples=outlying(model))
     return model, context, revised(FitActivations("mse"), context, first_plan(model, bits))
 
 
