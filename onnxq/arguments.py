@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands take, and those of choosing bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Boxes", "DrawSeed", "Fed", "Json", "Model", "Preprocess", "Scores", "Task", "Threads"]
+__all__ = [
+    "Boxes",
+    "Budget",
+    "DrawSeed",
+    "Fed",
+    "Json",
+    "Model",
+    "Preprocess",
+    "Scores",
+    "Sensitivity",
+    "Task",
+    "Threads",
+]
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 Task = Annotated[
@@ -34,3 +46,21 @@ Preprocess = Annotated[
     str | None, typer.Option(metavar="NAME|FILE.toml", help="How images become inputs.")
 ]
 DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RESOURCE=X",
+        help="Give each layer bits of its own, such that the least is lost within size=0.16x (of "
+        "the float model's file) or size=2.5MB, avg-weight-bits=5 (as stored), bops=0.05x, "
+        "latency=0.8x (estimated; time that is left goes to float layers). Repeatable.",
+    ),
+]
+Sensitivity = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        help="How --budget tells what bits cost: quadratic (curvature of the task's loss), "
+        "measured (its loss, layer by layer; slow), trace (HAWQ-V2), eigenvalue (HAWQ), sqnr "
+        "(noise at the outputs).",
+    ),
+]

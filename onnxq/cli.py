@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.arguments import Boxes, Json, Model, Scores, Task, Threads
+from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Task, Threads
 from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
@@ -50,7 +50,8 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="OUT",
-        help="File to write  [default: MODEL.int8.onnx; the number is that of --weights]",
+        help="File to write  [default: MODEL.int8.onnx; the number is that of --weights, or "
+        "MODEL.mixed.onnx with --budget]",
     ),
 ]
 Data = Annotated[
@@ -202,6 +203,8 @@ def optimize(
     samples: Samples = Config.samples,
     weights: Weights = Config.weights,
     activations: Activations = Config.activations,
+    budget: Budget = None,
+    sensitivity: Sensitivity = Config.sensitivity,
     calibration: Calibration = Config.calibration,
     rounding: Rounding = Config.rounding,
     weight_granularity: Granularity = Config.weight_granularity,
@@ -234,7 +237,7 @@ def optimize(
     options = {name: value for name, value in given.items() if name in _FIELDS}
     if is_standard_output(json):
         options["json"] = None
-    for name in ("keep_float", "require", "boxes", "scores", "passes", "skip"):
+    for name in ("budget", "keep_float", "require", "boxes", "scores", "passes", "skip"):
         options[name] = options[name] or ()
     shown = "json" if is_standard_output(json) else "nothing" if quiet else "text"
     _optimize(model, data, Config.of(options), shown=shown, verbose=verbose)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from onnxq.budget import Budget
 from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.options import METRICS, READERS, Requirement, flag
@@ -67,6 +68,9 @@ class Config(Options):
         samples: How many samples to take from the data; 0 = all.
         weights: Bits of a weight.
         activations: Bits of what layers multiply by their weights; see ``narrow-activations``.
+        budget: What the model may cost, such as ``"size=0.16x"``; then each layer gets bits of its
+            own.
+        sensitivity: How to tell what the bits of a layer cost at the outputs.
         calibration: How activation ranges are fitted; see :attr:`calibration_method`.
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
@@ -101,6 +105,8 @@ class Config(Options):
     samples: int = 64
     weights: int = 8
     activations: int = 8
+    budget: tuple[Budget, ...] = ()
+    sensitivity: str = "quadratic"
     calibration: str = "mse"
     rounding: str = "gptq+cd"
     weight_granularity: str = "channel"
@@ -128,6 +134,7 @@ class Config(Options):
             object.__setattr__(self, name, read(name, getattr(self, name)))
         self._refuse_shared_paths()
         self._refuse_idle_outputs()
+        self._refuse_idle_budget()
         if self.passes and self.pipeline is not None:
             raise ConfigError("--passes and --pipeline both say which passes run; give one of them")
 
@@ -160,6 +167,15 @@ class Config(Options):
                     f"{flag(name)} says nothing to --task {self.task}; leave one of them out"
                 )
 
+    def _refuse_idle_budget(self) -> None:
+        """What chooses bits goes with nothing that has chosen them."""
+        others = {"weights": self.weights != type(self).weights, "plan": self.plan is not None}
+        if self.budget and self.format != "qdq":
+            raise ConfigError("--budget knows what --format qdq takes; leave one of them out")
+        for name, given in others.items():
+            if self.budget and given:
+                raise ConfigError(f"--budget chooses the bits, and so does {flag(name)}; give one")
+
     def _refuse_shared_paths(self) -> None:
         written: dict[str, str] = {}
         for name in ("output", "save_plan", "json", "report"):
@@ -174,8 +190,8 @@ class Config(Options):
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Path | Requirement | Budget):
+        return str(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Pipeline):
-        return value.to_dict()
-    return str(value) if isinstance(value, Path | Requirement) else value
+    return value.to_dict() if isinstance(value, Pipeline) else value

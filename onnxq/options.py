@@ -14,11 +14,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from onnxq.budget import Budget
 from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.pipeline_file import Pipeline
 
-__all__ = ["METRICS", "READERS", "Requirement", "flag", "folder_option"]
+__all__ = ["METRICS", "READERS", "SENSITIVITIES", "Requirement", "flag", "folder_option"]
+
+SENSITIVITIES = ("quadratic", "measured", "trace", "eigenvalue", "sqnr")
+"""How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``)."""
 
 METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
 """What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""
@@ -187,6 +191,15 @@ def _requirements(name: str, value: object) -> tuple[Requirement, ...]:
     )
 
 
+def _budgets(name: str, value: object) -> tuple[Budget, ...]:
+    given = (value,) if isinstance(value, Budget) else _items(name, value)
+    read = [b if isinstance(b, Budget) else Budget.parse(_word(name, b)) for b in given]
+    for budget in read:
+        if [one.resource for one in read].count(budget.resource) > 1:
+            raise ConfigError(f"--budget {budget.resource} is given twice; give one of them")
+    return tuple(read)
+
+
 READERS = MappingProxyType[str, Callable[[str, object], object]](
     {
         "output": _path,
@@ -195,6 +208,8 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "samples": _at_least(0, "1 or more, or 0 for all"),
         "weights": _bits(2, 3, 4, 8),
         "activations": _bits(4, 8),
+        "budget": _budgets,
+        "sensitivity": _choice(*SENSITIVITIES),
         "calibration": _calibration,
         "rounding": _choice("gptq+cd", "gptq", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),

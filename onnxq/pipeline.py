@@ -29,7 +29,7 @@ from onnxq.plan.plan_file import load_plan
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.target import load_target
 from onnxq.registry import chosen_foreign
-from onnxq.report.assemble import Proof, Run, assemble
+from onnxq.report.assemble import Proof, Run, assemble, source_size
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, recognized_task
@@ -85,9 +85,10 @@ def optimize(
     path = _output_path(source, config)
     if path is not None:
         check_target(original, path, protect=_protected(source, data))
+    size = source_size(source, original)
     check_reports(config, [path, *_protected(source, data)])
     front = _front(original, config)
-    samples = CalibrationData.open(data, original, config)
+    samples = _samples(data, original, config)
     task = _task(original, samples, config)
     manager = PassManager(
         check=config.check,
@@ -105,7 +106,7 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-        plan = manager.revise(context, _revising_passes(context, task, config, foreign), plan)
+        plan = manager.revise(context, _revising_passes(context, task, config, foreign, size), plan)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
     _CHECKS[config.format](quantized)
@@ -139,7 +140,8 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
     if config.output is not None:
         return config.output
     if isinstance(source, str | os.PathLike):
-        return Path(source).with_suffix(f".int{config.weights}.onnx")
+        kind = "mixed" if config.budget else f"int{config.weights}"
+        return Path(source).with_suffix(f".{kind}.onnx")
     return None
 
 
@@ -147,6 +149,13 @@ def _protected(*given: object) -> list[Path]:
     """Returns the files that the user gave, those in folders too: none may be written over."""
     named = [one for one in given if isinstance(one, str | os.PathLike)]
     return [file for one in named for file in given_files(one)]
+
+
+def _samples(data: DataLike | None, original: ir.Model, config: Config) -> CalibrationData:
+    samples = CalibrationData.open(data, original, config)
+    if config.budget and not samples.any:
+        raise ConfigError("--budget needs samples to tell what bits cost; give --data")
+    return samples
 
 
 def _front(original: ir.Model, config: Config) -> Preprocess | None:
@@ -204,14 +213,19 @@ def _rewritten(
 
 
 def _revising_passes(
-    context: PlanContext, task: Task, config: Config, foreign: ForeignPasses
+    context: PlanContext, task: Task, config: Config, foreign: ForeignPasses, size: int
 ) -> list[PlanPass]:
     """Returns the passes that complete the plan, by statistics or without data."""
     if context.stats is None:
         return dataless_passes(config)
-    lower = partial(lowered, target=context.target)
-    simulate = partial(simulated, target=context.target)
-    return fitting_passes(config, lower, foreign.plans, simulate=simulate, at_outputs=task.loss)
+    return fitting_passes(
+        config,
+        partial(lowered, target=context.target),
+        foreign.plans,
+        simulate=partial(simulated, target=context.target),
+        at_outputs=task.loss,
+        float_bytes=size,
+    )
 
 
 def _observed(

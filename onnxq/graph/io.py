@@ -17,7 +17,14 @@ from onnxq.graph.external import attach_external_data
 from onnxq.graph.inventory import premature_operators, quantized_nodes, unknown_domains
 from onnxq.graph.opset import minimal_ir_version
 from onnxq.graph.refusals import first_line, refuse_damaged
-from onnxq.graph.saving import check_target, fingerprint, pending_model, save, to_bytes
+from onnxq.graph.saving import (
+    check_target,
+    fingerprint,
+    pending_model,
+    save,
+    to_bytes,
+    written_size,
+)
 
 __all__ = [
     "ModelSource",
@@ -31,6 +38,7 @@ __all__ = [
     "save",
     "to_bytes",
     "unknown_domains",
+    "written_size",
 ]
 
 

@@ -32,7 +32,15 @@ from onnxq.graph.streaming import write_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Pending", "check_target", "fingerprint", "pending_model", "save", "to_bytes"]
+__all__ = [
+    "Pending",
+    "check_target",
+    "fingerprint",
+    "pending_model",
+    "save",
+    "to_bytes",
+    "written_size",
+]
 
 # Protobuf holds less than 2 GiB; the graph itself needs room beside the weights.
 _PROTOBUF_LIMIT = 1.9e9
@@ -158,6 +166,16 @@ def to_bytes(model: ir.Model) -> bytes:
     copy = model.clone()
     embed_external(copy, keep=None)
     return serialize(copy)
+
+
+def written_size(model: ir.Model) -> int:
+    """Returns the bytes of the file that ``model`` becomes.
+
+    Of a model too large for one protobuf, those of its weights alone: the graph is nothing to them.
+    """
+    if weight_bytes(model) > _PROTOBUF_LIMIT:
+        return weight_bytes(model)
+    return len(to_bytes(model))
 
 
 def fingerprint(model: ir.Model) -> str:

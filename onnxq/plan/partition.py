@@ -48,6 +48,7 @@ class Crossing:
         leaves: Whether it is a graph output, which is float.
         quantize: Cost in µs if the producer is float and a consumer integer.
         dequantize: Cost in µs if the producer is integer and a consumer float.
+        name: Of the value.
     """
 
     producer: str | None
@@ -55,6 +56,7 @@ class Crossing:
     leaves: bool
     quantize: float
     dequantize: float
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

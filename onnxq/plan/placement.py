@@ -16,14 +16,16 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onnxq.errors import TargetError
 from onnxq.graph.roles import is_activation
 from onnxq.plan.obstacles import data_positions
 from onnxq.plan.partition import Crossing, Pairing, Sides, cost_of, integer_nodes
 from onnxq.plan.target import OpKind
+from onnxq.plan.timing import Timing
 from onnxq.plan.work import kernel_kind, work_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     import onnx_ir as ir
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     Shapes = Mapping[str, tuple[int, ...]]
 
-__all__ = ["cheapest", "cost_reason"]
+__all__ = ["cheapest", "cost_reason", "timing_of"]
 
 _FUSES_INTO_FLOAT_CONV = ("Relu", "Clip", "LeakyRelu", "HardSwish", "Sigmoid")
 
@@ -59,30 +61,8 @@ def cheapest(
     """
     if target.costs is None:
         return _beside_layers(graph, reasons, target)
-    costs, pairings = {}, []
-    for node in graph:
-        name = str(node.name)
-        kind = kernel_kind(node)
-        integer, real = target.costs.times(kind, work_of(node, shapes))
-        source = node.inputs[0] if node.inputs else None
-        producer = source.producer() if source is not None else None
-        if producer is not None and node.op_type in _FUSES_INTO_FLOAT_CONV:
-            alone, absorbed = real, node.op_type in ("Relu", "Clip")
-            real = 0.0 if producer.op_type == "Conv" else real
-            if absorbed and name not in reasons:
-                pairings.append(Pairing(str(producer.name), name, math.inf))
-                pairings.append(Pairing(name, str(producer.name), math.inf))
-            elif producer.op_type == "Conv":
-                pairings.append(Pairing(str(producer.name), name, alone))
-        if name not in reasons:
-            pairings += _moved_as_codes(node, producer, integer - real, target)
-        fed_raw = node.op_type == "MaxPool" and producer is None
-        if node.op_type == "MaxPool" and producer is not None:
-            # a pool of codes is fast only behind an integer convolution, whose layout it takes over
-            pairings.append(Pairing(name, str(producer.name), math.inf))
-        forbidden = name in reasons or fed_raw
-        costs[name] = Sides(math.inf if forbidden else integer, real)
-    crossings = _crossings(graph, target, target.costs, shapes)
+    timing = timing_of(graph, reasons, target, shapes)
+    costs, crossings, pairings = timing.sides, timing.crossings, timing.pairings
     forgiven = {n: replace(c, integer=c.integer * (1 - preference)) for n, c in costs.items()}
     liked = integer_nodes(forgiven, crossings, pairings)
     if cost_of(liked, costs, crossings, pairings) <= cost_of(
@@ -90,6 +70,49 @@ def cheapest(
     ):
         return liked
     return integer_nodes(costs, crossings, pairings)
+
+
+def timing_of(graph: ir.Graph, fixed: Container[str], target: Target, shapes: Shapes) -> Timing:
+    """Returns what the nodes of a graph cost on integers and in float.
+
+    Args:
+        graph: Of the float model.
+        fixed: Names of the nodes that stay float.
+        target: Whose kernels and times count.
+        shapes: Value name → shape of one sample.
+
+    Raises:
+        TargetError: The target's times are not known.
+    """
+    times = target.costs
+    if times is None:
+        raise TargetError(f"the times of {target.name} are not known; leave budgets of latency out")
+    costs: dict[str, Sides] = {}
+    pairings: list[Pairing] = []
+    for node in graph:
+        name = str(node.name)
+        kind = kernel_kind(node)
+        integer, real = times.times(kind, work_of(node, shapes))
+        source = node.inputs[0] if node.inputs else None
+        producer = source.producer() if source is not None else None
+        if producer is not None and node.op_type in _FUSES_INTO_FLOAT_CONV:
+            alone, absorbed = real, node.op_type in ("Relu", "Clip")
+            real = 0.0 if producer.op_type == "Conv" else real
+            if absorbed and name not in fixed:
+                pairings.append(Pairing(str(producer.name), name, math.inf))
+                pairings.append(Pairing(name, str(producer.name), math.inf))
+            elif producer.op_type == "Conv":
+                pairings.append(Pairing(str(producer.name), name, alone))
+        if name not in fixed:
+            pairings += _moved_as_codes(node, producer, integer - real, target)
+        fed_raw = node.op_type == "MaxPool" and producer is None
+        if node.op_type == "MaxPool" and producer is not None:
+            # a pool of codes is fast only behind an integer convolution, whose layout it takes over
+            pairings.append(Pairing(name, str(producer.name), math.inf))
+        forbidden = name in fixed or fed_raw
+        costs[name] = Sides(math.inf if forbidden else integer, real)
+    crossings = _crossings(graph, target, times, shapes)
+    return Timing(costs, tuple(crossings), tuple(pairings))
 
 
 def _moved_as_codes(
@@ -150,6 +173,7 @@ def _crossings(graph: ir.Graph, target: Target, costs: CostTable, shapes: Shapes
                 dequantize=0.0
                 if float_out
                 else costs.dequantize.output_ns * elements / 1e3 + costs.dequantize.call_us,
+                name=str(value.name),
             )
         )
     return found

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from onnxq.passbase import PlanContext
     from onnxq.plan.quant_plan import QuantPlan
 
-__all__ = ["Proof", "Run", "assemble", "label"]
+__all__ = ["Proof", "Run", "assemble", "label", "source_size"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def assemble(
         plan=plan,
         source=label(run.source),
         data=_data(run.samples),
-        size_before=_size(run.source, run.original),
+        size_before=source_size(run.source, run.original),
         size_after=_weight_size(quantized),
         latency=proof.latency,
         fidelity=proof.fidelity,
@@ -172,8 +172,8 @@ def _weight_size(model: ir.Model) -> int:
     )
 
 
-def _size(source: ModelSource, model: ir.Model) -> int:
-    """Bytes of the model as given, external data included."""
+def source_size(source: ModelSource, model: ir.Model) -> int:
+    """Returns the bytes of the model as given, external data included."""
     if isinstance(source, bytes):
         return len(source)
     if isinstance(source, str | os.PathLike):

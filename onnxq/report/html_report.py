@@ -88,8 +88,13 @@ def _layers(result: Result) -> str:
     total = sum(layer.macs for layer in result.heavy) or 1
     most = max(layer.macs for layer in result.heavy) or 1
     reasons = {node.node: node.reason for node in result.stayed_float}
-    rows = [_layer(layer, total, most, reasons) for layer in result.heavy]
-    return _section("Heavy layers", _table(("node", "op", "MACs", "share", "", "runs as"), rows))
+    bits = {weight.node: str(weight.bits) for weight in result.weights}
+    rows = [
+        (*_layer(layer, total, most, reasons), _cell(bits.get(layer.node, ""), "number"))
+        for layer in result.heavy
+    ]
+    heads = ("node", "op", "MACs", "share", "", "runs as", "weight bits")
+    return _section("Heavy layers", _table(heads, rows))
 
 
 def _layer(layer: HeavyLayer, total: int, most: int, reasons: dict[str, str]) -> tuple[str, ...]:

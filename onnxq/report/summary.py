@@ -21,6 +21,8 @@ __all__ = ["Fact", "FloatGroup", "db_text", "facts", "fidelity_facts", "float_gr
 
 _OUTPUTS_SHOWN = 4
 _OPS_SHOWN = 4
+# Pass and place of the notes that tell what was spent of each budget.
+_BUDGETS = ("allocate-bits", "graph")
 
 
 class Fact(NamedTuple):
@@ -230,6 +232,9 @@ def _bits(result: Result) -> Iterator[Fact]:
         yield Fact("activations", *found)
     if found := weights_text(result.weights):
         yield Fact("weights", *found)
+    for note in result.notes:
+        if (note.source, note.where) == _BUDGETS:
+            yield Fact("budget", *note.text.split(": ", 1))
 
 
 def _operators(ops: Counter[str]) -> str:

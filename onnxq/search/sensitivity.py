@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Curvature", "probe_curvature"]
 
 Array: TypeAlias = npt.NDArray[Any]
-Change: TypeAlias = Array | Callable[[Array], Array]
-"""Δ, of the value's shape; of an activation, a function from what it holds to Δ."""
+Change: TypeAlias = Array | Callable[[Array], Array] | Mapping[str, Array]
+"""Δ, of the value's shape; of an activation, a function from what it holds to Δ; of several weights
+that change together, the Δ of each by name."""
 Option = TypeVar("Option", bound=Hashable)
 
 
@@ -99,17 +100,27 @@ def probe_curvature(  # noqa: PLR0913 (the last three have defaults and are name
         ModelError: There is no gradient by one of the values.
     """
     sums = _Sums(changes)
+    names = _changed(changes)
     rng = np.random.default_rng(seed)
     graphs: dict[tuple[tuple[str, tuple[int, ...]], ...], _Graph] = {}
     for feed in feeds:
         shapes = tuple((name, array.shape) for name, array in feed.items())
         if shapes not in graphs:
-            graphs[shapes] = _Graph.make(model, loss, list(changes), feed, threads)
+            graphs[shapes] = _Graph.make(model, loss, names, feed, threads)
         graph = graphs[shapes]
         wanted = graph.forward.run(feed)
         for _ in range(probes):
             sums.add(*graph.run(feed, loss.draw(wanted, rng)))
     return sums.result()
+
+
+def _changed(changes: Mapping[str, Mapping[Any, Change]]) -> list[str]:
+    """Returns the names of all values that change."""
+    names = dict.fromkeys(changes)
+    for options in changes.values():
+        for change in options.values():
+            names |= dict.fromkeys(change if isinstance(change, Mapping) else ())
+    return list(names)
 
 
 @dataclass(frozen=True)
@@ -174,13 +185,15 @@ class _Sums:
         """Adds one probe."""
         self.count += 1
         for name, options in self.changes.items():
-            gradient = gradients[name].astype(np.float64)
+            gradient = gradients[name]
             self.sizes[name] = gradient.size
-            self.traces[name] = self.traces.get(name, 0.0) + float(np.vdot(gradient, gradient))
+            self.traces[name] = self.traces.get(name, 0.0) + _dot(gradient, gradient)
             costs = self.costs.setdefault(name, {})
             for option, change in options.items():
-                moved = change(held[name]) if callable(change) else change
-                along = float(np.vdot(gradient, moved.astype(np.float64)))
+                if isinstance(change, Mapping):
+                    along = sum(_dot(gradients[one], moved) for one, moved in change.items())
+                else:
+                    along = _dot(gradient, change(held[name]) if callable(change) else change)
                 costs[option] = costs.get(option, 0.0) + along**2
 
     def result(self) -> Curvature:
@@ -193,3 +206,7 @@ class _Sums:
         }
         traces = {name: total / self.count for name, total in self.traces.items()}
         return Curvature(costs, traces, self.sizes, self.count)
+
+
+def _dot(one: Array, other: Array) -> float:
+    return float(np.vdot(one.astype(np.float64), other.astype(np.float64)))

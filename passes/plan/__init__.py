@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 from onnxq.passes.plan.adaptive_lp import AdaptiveLp
+from onnxq.passes.plan.allocate_bits import AllocateBits
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.correct_bias_analytic import CorrectBiasAnalytic
@@ -22,6 +24,7 @@ from onnxq.passes.plan.store_weights import StoreWeights
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
+from onnxq.search.bit_search import BitSearch
 from onnxq.selection import arranged, may_run
 from onnxq.tasks.base import Task
 
@@ -45,8 +48,12 @@ NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 
 def needed_passes(config: Config) -> frozenset[str]:
     """Returns :data:`NEEDED` and the names of what other options cannot do without."""
-    narrow = {NarrowActivations.name} if config.activations < _EIGHT else set()
-    return NEEDED | narrow | ({config.calibration} if config.calibration_method.searches else set())
+    asked = {
+        NarrowActivations.name: config.activations < _EIGHT,
+        config.calibration: config.calibration_method.searches,
+        AllocateBits.name: bool(config.budget),
+    }
+    return NEEDED | {name for name, needed in asked.items() if needed}
 
 
 def _start(config: Config) -> str:
@@ -68,7 +75,8 @@ def _searches(
             at_outputs,
             lambda p: FitActivations(f"lp:{p}"),
             FitWeights,
-            weights=config.weights < _EIGHT and config.rounding == "nearest",
+            weights=(config.weights < _EIGHT or bool(config.budget))
+            and config.rounding == "nearest",
         ),
         PredictionDifference(
             simulate, at_outputs, lambda factor: FitActivations("mse", factor, ranges), FitWeights
@@ -98,6 +106,14 @@ def dataless_passes(config: Config) -> list[PlanPass]:
     return [p for p in passes if may_run(config, p.name)]
 
 
+def _decided(config: Config, context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
+    """Returns the first plan, in which the named nodes stay float, for the reasons given."""
+    plan = QuantPlan()
+    for revision in deciding_passes(config, with_data=True, forced_float=forced):
+        plan = revision.revise(context, plan)
+    return plan
+
+
 def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     config: Config,
     lower: Callable[[ir.Model, QuantPlan], ir.Model],
@@ -106,6 +122,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     every: bool = False,
     simulate: Simulate | None = None,
     at_outputs: Callable[[ir.Model], OutputLoss] = Task.loss,
+    float_bytes: int = 0,
 ) -> list[PlanPass]:
     """Returns the passes that choose params and corrections, in their order.
 
@@ -116,13 +133,9 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         every: Whether to return all there are, whatever the options say.
         simulate: Makes the quantized model of a plan for a search; None = nothing is searched.
         at_outputs: Makes the loss that a search minimizes.
+        float_bytes: Of the float model's file, for budgets that are shares of it.
     """
-
-    def decide(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
-        plan = QuantPlan()
-        for revision in deciding_passes(config, with_data=True, forced_float=forced):
-            plan = revision.revise(context, plan)
-        return plan
+    decide = functools.partial(_decided, config)
 
     def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         plan = decide(context, forced)
@@ -134,7 +147,8 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         return plan
 
     others = {p.name for p in foreign}
-
+    per_channel = config.weight_granularity == "channel"
+    bits = BitSearch(at_outputs, FitWeights().revise, lower, replan, float_bytes, config)
     passes: list[PlanPass] = [
         LeaveUnseen(decide),
         ShareParams(),
@@ -143,7 +157,8 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),
-        StoreWeights(config.keep_float, config.weight_granularity == "channel"),
+        AllocateBits(config.budget, functools.cache(bits.front), config.sensitivity),
+        StoreWeights(config.keep_float, per_channel),
         *_searches(config, simulate, at_outputs),
         RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,53 +23,36 @@ from onnxq.graph.edit import replace_weight
 from onnxq.graph.on_disk import kept
 from onnxq.graph.query import weight_of
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
-from onnxq.graph.window import Window, window_of
-from onnxq.numerics.patches import patches
 from onnxq.numerics.rounded import METHODS, rounded
-from onnxq.numerics.second_moments import SecondMoments
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.bias_codes import least_weight_scale
 from onnxq.plan.channels import read_factors, writing_of
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
-from onnxq.plan.spec import PerAxis, PerBlock, QParams
+from onnxq.plan.quant_plan import QuantPlan, Use
+from onnxq.plan.spec import PerAxis, QParams
 from onnxq.plan.weight_codes import code_limits
-from onnxq.runtime.segments import LayerInputs, affordable_samples, uncut
+from onnxq.runtime.segments import LayerInputs, uncut
+from onnxq.search.layer_moments import (
+    CodedLayer,
+    coded_layer,
+    layer_moments,
+    samples_to_round_by,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.numerics.rounded import Rounded
+    from onnxq.numerics.second_moments import SecondMoments
 
 __all__ = ["RoundWeights"]
 
 _NEAREST = "nearest"
 _FEW_BITS = 8
-_BUDGET_BYTES = 1 << 29
-_FEWEST, _MOST = 8, 128
-# Rows per column of H, at least, and rows at least: fewer leave H nearly singular.
-_ROWS_PER_COLUMN, _LEAST_ROWS = 4, 8192
-_LAYERS = ("Conv", "Gemm", "MatMul")
-
-
-class _Layer(NamedTuple):
-    """A layer to round, as the float model has it.
-
-    Attributes:
-        node: The layer.
-        weight: float32, its shape.
-        plan: Of the weight.
-        window: Where a Conv looks; None for Gemm and MatMul.
-    """
-
-    node: ir.Node
-    weight: npt.NDArray[np.float32]
-    plan: ValuePlan
-    window: Window | None
 
 
 @dataclass(frozen=True)
@@ -85,8 +68,8 @@ class RoundWeights(PlanPass):
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
         method: How to round: "gptq+cd", "gptq", or "nearest", which leaves all as it is.
-        samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
-            of both models' live values, 8 to 128.
+        samples: How many calibration samples to run; None = as many as memory should hold of both
+            models' live values (:mod:`onnxq.search.layer_moments`).
     """
 
     name = "round-weights"
@@ -106,8 +89,8 @@ class RoundWeights(PlanPass):
         """Returns ``plan`` with the codes; runs both models once over the samples."""
         layers = {}
         for node in context.model.graph if self.method != _NEAREST else ():
-            found = _layer(node, plan)
-            if isinstance(found, _Layer):
+            found = coded_layer(node, plan) if _few_bits(node, plan) else None
+            if isinstance(found, CodedLayer):
                 layers[str(node.name)] = found
             elif found is not None:
                 plan = plan.with_notes([Note(NoteKind.REFUSED, self.name, str(node.name), found)])
@@ -115,8 +98,8 @@ class RoundWeights(PlanPass):
             return plan
         if (reason := uncut(context.model)) is not None:
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
-        affordable = affordable_samples(context.shapes.values(), _BUDGET_BYTES, 2, _FEWEST, _MOST)
-        feeds = list(context.samples(self.samples or affordable))
+        count = self.samples or samples_to_round_by(context.shapes.values())
+        feeds = list(context.samples(count))
         coded = self.lower(context.model, plan)
         runs = (
             LayerInputs(model, layers, feeds, threads=context.threads)
@@ -124,7 +107,7 @@ class RoundWeights(PlanPass):
         )
         for number, ((node, reals), (copy, codes)) in enumerate(zip(*runs, strict=True)):
             layer = layers[str(node.name)]
-            moments = _moments(layer, reals, codes, np.random.default_rng(number))
+            moments = layer_moments(layer, reals, codes, number)
             better = self._round(layer, moments, plan)
             plan = _with(plan, layer, better, moments)
             _write(copy, layer, plan)
@@ -133,7 +116,7 @@ class RoundWeights(PlanPass):
             plan = plan.with_notes([Note(NoteKind.FIRED, self.name, str(node.name), text)])
         return plan
 
-    def _round(self, layer: _Layer, moments: SecondMoments, plan: QuantPlan) -> Rounded:
+    def _round(self, layer: CodedLayer, moments: SecondMoments, plan: QuantPlan) -> Rounded:
         node, spec = layer.node, layer.plan.spec
         x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
         factors = read_factors(node, x)
@@ -155,79 +138,17 @@ class RoundWeights(PlanPass):
         )
 
 
-def _layer(node: ir.Node, plan: QuantPlan) -> _Layer | str | None:
-    """Returns the layer, the reason why its codes stay (rule 1), or None if it is none of these."""
-    if node.op_type not in _LAYERS or str(node.name) in plan.float_nodes:
-        return None
-    x, value = node.inputs[0], node.inputs[1]
-    weight = weight_of(value)
-    if x is None or value is None or weight is None:
-        return None
-    planned = plan.of(str(value.name), Use(str(node.name), 1))
-    coded = plan.of(str(x.name), Use(str(node.name), 0)) is not None
-    if planned is None or planned.spec.dtype.bits >= _FEW_BITS or not coded:
-        return None
-    window = window_of(node) if node.op_type == "Conv" else None
-    faults = {
-        "its scales are those of blocks": isinstance(planned.spec.granularity, PerBlock),
-        "another layer reads its weight": len(value.uses()) > 1,
-        "channels of its input are quantized apart": str(x.name) in plan.clusters,
-        "its weight does not have rank 2": weight.ndim != 2 and node.op_type != "Conv",
-        str(window): isinstance(window, str),
-    }
-    fault = next((reason for reason, holds in faults.items() if holds), None)
-    return fault or _Layer(node, weight, planned, None if isinstance(window, str) else window)
+def _few_bits(node: ir.Node, plan: QuantPlan) -> bool:
+    value = node.inputs[1] if len(node.inputs) > 1 else None
+    planned = None if value is None else plan.of(str(value.name), Use(str(node.name), 1))
+    return planned is not None and planned.spec.dtype.bits < _FEW_BITS
 
 
 def _takes_bias(node: ir.Node) -> bool:
     return node.op_type in ("Conv", "Gemm")
 
 
-def _moments(
-    layer: _Layer,
-    reals: Sequence[npt.NDArray[Any]],
-    codes: Sequence[npt.NDArray[Any]],
-    rng: np.random.Generator,
-) -> SecondMoments:
-    """Returns the moments of what both models' layers read, at the same places."""
-    rows = to_rows(layer.node, layer.weight)
-    moments = SecondMoments(rows.shape[0], rows.shape[2])
-    wanted = max(_ROWS_PER_COLUMN * rows.shape[2], _LEAST_ROWS)
-    each = -(-wanted // max(1, len(reals)))
-    for x, x_hat in zip(reals, codes, strict=True):
-        places = _places(layer, x, each, rng)
-        moments.add(_rows(layer, x, places), _rows(layer, x_hat, places))
-    return moments
-
-
-def _places(
-    layer: _Layer, x: npt.NDArray[Any], count: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Returns at most ``count`` output positions: [n, spatial axes], or rows [n]."""
-    if layer.window is None:
-        total, sizes = x.size // x.shape[-1], None
-    else:
-        window = layer.window
-        axes = zip(x.shape[2:], window.slack, window.strides, strict=True)
-        sizes = [max(0, (n - 1 + slack) // stride + 1) for n, slack, stride in axes]
-        total, count = math.prod(sizes), -(-count // x.shape[0])
-    chosen = np.sort(rng.choice(total, min(count, total), replace=False))
-    return chosen if sizes is None else np.stack(np.unravel_index(chosen, sizes), axis=1)
-
-
-def _rows(
-    layer: _Layer, x: npt.NDArray[Any], places: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """Returns what the layer multiplies with its weight at these places, float32 [G, n, K]."""
-    if layer.window is None:
-        return np.asarray(x.reshape(-1, x.shape[-1])[places], np.float32)[np.newaxis]
-    window = layer.window
-    offsets = [window.offsets(axis) for axis in range(len(window.kernel))]
-    starts = places * np.array(window.strides)
-    return patches(np.asarray(x, np.float32), starts, offsets, groups_of(layer.node))
-
-
-def _with(plan: QuantPlan, layer: _Layer, found: Rounded, moments: SecondMoments) -> QuantPlan:
+def _with(plan: QuantPlan, layer: CodedLayer, found: Rounded, moments: SecondMoments) -> QuantPlan:
     """Returns ``plan`` with the layer's codes and, by rule 2, its bias shift."""
     node, name = layer.node, str(layer.node.inputs[1].name)  # type: ignore[union-attr]
     codes = from_rows(node, found.codes, layer.weight.shape)
@@ -243,7 +164,7 @@ def _with(plan: QuantPlan, layer: _Layer, found: Rounded, moments: SecondMoments
     return replace(plan, bias_shift=shifts)
 
 
-def _write(copy: ir.Node, layer: _Layer, plan: QuantPlan) -> None:
+def _write(copy: ir.Node, layer: CodedLayer, plan: QuantPlan) -> None:
     """Gives the layer's copy in the quantized model what the plan now says, as floats."""
     node = layer.node
     planned = plan.values[str(node.inputs[1].name)]  # type: ignore[union-attr]

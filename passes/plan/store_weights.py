@@ -11,23 +11,16 @@ for 0.005 of the float model's size; in 8 bits nothing that can be seen.
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from onnxq.graph.query import heavy, weight_of
-from onnxq.graph.roles import weight_channel_axis
+from onnxq.graph.query import heavy
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.quant_plan import Use, ValuePlan
-from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
-from onnxq.plan.weight_params import weight_params
+from onnxq.plan.stored_weight import LEAST_STORED, stays_float, stored_weight
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxq.plan.quant_plan import QuantPlan
 
 __all__ = ["StoreWeights"]
@@ -46,6 +39,8 @@ class StoreWeights(PlanPass):
     3. something other than heavy nodes of the main graph reads it, or it is an output,
     4. it is not float32, or not finite.
 
+    What is planned for its use already stays as it is.
+
     Attributes:
         keep_float: Patterns (as in fnmatch) of node names whose weights stay float.
         per_channel: One scale per output channel instead of one per weight.
@@ -58,7 +53,7 @@ class StoreWeights(PlanPass):
 
     keep_float: tuple[str, ...] = ()
     per_channel: bool = True
-    least: int = 1024
+    least: int = LEAST_STORED
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the weights of float layers planned for these uses."""
@@ -69,29 +64,14 @@ class StoreWeights(PlanPass):
                 continue
             value, name = node.inputs[_WEIGHT_POSITION], str(node.name)
             assert value is not None
-            if self._stays(value):
+            if value.name is None or Use(name, _WEIGHT_POSITION) in uses:
                 continue
-            if str(value.name) not in made:
-                made[str(value.name)] = self._plan(node, value, context)
-            uses[Use(name, _WEIGHT_POSITION)] = made[str(value.name)]
+            if stays_float(value, self.keep_float, self.least):
+                continue
+            if value.name not in made:
+                dtype = context.target.weight
+                made[value.name] = stored_weight(node, dtype, per_channel=self.per_channel)
+            uses[Use(name, _WEIGHT_POSITION)] = made[value.name]
             text = f"computes in float; its weight is stored as {context.target.weight}"
             notes.append(Note(NoteKind.FIRED, self.name, name, text))
         return replace(plan, uses=uses).with_notes(notes)
-
-    def _stays(self, value: ir.Value) -> bool:
-        weight = weight_of(value)
-        assert weight is not None
-        for user, position in value.uses():
-            if any(fnmatch.fnmatchcase(str(user.name), pattern) for pattern in self.keep_float):
-                return True
-            if position != _WEIGHT_POSITION or not heavy(user) or user.graph is not value.graph:
-                return True
-        if value.is_graph_output() or weight.size < self.least or weight.dtype != np.float32:
-            return True
-        return not np.isfinite(weight).all()
-
-    def _plan(self, node: ir.Node, value: ir.Value, context: PlanContext) -> ValuePlan:
-        granularity = PerAxis(weight_channel_axis(node)) if self.per_channel else PerTensor()
-        spec = QuantSpec(context.target.weight, True, granularity)
-        weight = np.asarray(weight_of(value), np.float32)
-        return ValuePlan(spec, weight_params(weight, spec))

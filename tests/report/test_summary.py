@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from onnxq.plan.note import Note, NoteKind
 from onnxq.report.result import Fidelity, FloatNode, Latency
 from onnxq.report.summary import (
     Fact,
@@ -51,6 +52,15 @@ def test_embedded_preprocessing_is_told() -> None:
 
 def test_size_says_how_much_smaller() -> None:
     assert facts_on("size") == [Fact("size", "2.71 MB → 840 kB", "3.23× smaller", "good")]
+
+
+def test_what_was_spent_of_budgets_is_told() -> None:
+    notes = (
+        Note(NoteKind.INFO, "allocate-bits", "graph", "size=0.2x: 0.19x spent, binds"),
+        Note(NoteKind.FIRED, "allocate-bits", "conv", "4 bits; cost"),
+    )
+    assert facts_on("budget", notes=notes) == [Fact("budget", "size=0.2x", "0.19x spent, binds")]
+    assert facts_on("budget") == []
 
 
 def test_a_larger_model_is_bad() -> None:

@@ -1,0 +1,134 @@
+"""The bits of all layers for any budget: what each width costs is known, and asked often.
+
+A budget of size is one of the file that will be written, so what is chosen is lowered and measured.
+What the count had missed is taken off the budget, and the choice made anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from onnxq.errors import RequirementError
+from onnxq.plan.allocation import FLOAT_BITS, Allocation, Choice, Limit, Shortage, allocate
+from onnxq.plan.timing import LATENCY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from onnxq.budget import Budget
+    from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.timing import Timing
+
+__all__ = ["BitFront", "Chosen"]
+
+_SIZE = "size"
+_ATTEMPTS = 20
+_NOTHING = 1e-6
+
+
+class Spent(NamedTuple):
+    """What was spent of a budget.
+
+    Attributes:
+        budget: The budget.
+        amount: In its own form, such as ``0.158x``.
+        binds: Whether more of it would lower the loss.
+    """
+
+    budget: Budget
+    amount: str
+    binds: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a front holds for some budgets.
+
+    Attributes:
+        plan: With these bits; weights have scales, and codes are the nearest ones.
+        allocation: The bits, and what they take of each resource.
+        size: Bytes of the file.
+        spent: Of each budget, in their order.
+    """
+
+    plan: QuantPlan
+    allocation: Allocation
+    size: int
+    spent: tuple[Spent, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BitFront:
+    """See the module.
+
+    Attributes:
+        choices: Weights with their widths, float among them; one without a name holds what all else
+            takes.
+        fixed: Names of the choices whose layers compute on integers, unless time is left for float.
+        whole: Resource → what the float model takes of it.
+        timing: Makes what nodes cost on integers and in float.
+        planned: Makes the plan with these bits.
+        size_of: Returns the bytes of the file that a plan becomes.
+        hint: What to do where a budget cannot be met.
+    """
+
+    choices: tuple[Choice, ...]
+    fixed: frozenset[str]
+    whole: Mapping[str, float]
+    timing: Callable[[], Timing]
+    planned: Callable[[Allocation], QuantPlan]
+    size_of: Callable[[QuantPlan], int]
+    hint: str = ""
+
+    def at(self, budgets: Sequence[Budget]) -> Chosen:
+        """Returns the plan of least loss.
+
+        Raises:
+            RequirementError: A budget cannot be met.
+        """
+        timed = any(budget.resource == LATENCY for budget in budgets)
+        timing = self.timing() if timed else None
+        whole = dict(self.whole) if timing is None else {**self.whole, LATENCY: timing.in_float}
+        choices = [choice if timed else self._on_integers(choice) for choice in self.choices]
+        limits = [Limit(b.resource, b.absolute(whole.get(b.resource, 1.0))) for b in budgets]
+        most = min((one.bound for one in limits if one.resource == _SIZE), default=math.inf)
+        missed = 0
+        for _ in range(_ATTEMPTS):
+            found = allocate(choices, [_less(limit, missed) for limit in limits], timing)
+            if isinstance(found, Shortage):
+                self._refuse(budgets[found.number], found.least + missed, whole)
+            plan = self.planned(found)
+            size = self.size_of(plan)
+            if size <= most:
+                break
+            missed = max(missed + math.ceil(size - most), math.ceil(size - found.used[_SIZE]))
+        else:
+            raise AssertionError("taking off what was missed leads below the budget")
+        spent = []
+        for number, budget in enumerate(budgets):
+            others = [_less(limit, missed) for at, limit in enumerate(limits) if at != number]
+            free = allocate(choices, others, timing)
+            binds = isinstance(free, Allocation) and free.loss < found.loss * (1 - _NOTHING)
+            used = size if budget.resource == _SIZE else found.used[budget.resource]
+            amount = budget.amount(used, whole.get(budget.resource, 1.0))
+            spent.append(Spent(budget, amount, binds))
+        return Chosen(plan, found, size, tuple(spent))
+
+    def _on_integers(self, choice: Choice) -> Choice:
+        if choice.name not in self.fixed:
+            return choice
+        narrow = tuple(option for option in choice.options if option.bits < FLOAT_BITS)
+        return Choice(choice.name, narrow, choice.nodes)
+
+    def _refuse(self, budget: Budget, least: float, whole: Mapping[str, float]) -> NoReturn:
+        amount = budget.amount(least, whole.get(budget.resource, 1.0))
+        raise RequirementError(
+            f"--budget {budget} cannot be met: the least is {amount}; nothing was written; give "
+            f"more{self.hint}"
+        )
+
+
+def _less(limit: Limit, missed: float) -> Limit:
+    return Limit(limit.resource, limit.bound - missed) if limit.resource == _SIZE else limit

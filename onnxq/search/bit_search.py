@@ -1,0 +1,263 @@
+"""Finds out what each width of each layer's weight costs and takes: the front to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxq.graph.io import written_size
+from onnxq.graph.packed import stored_bits
+from onnxq.graph.query import heavy, weight_of
+from onnxq.graph.roles import reaches, weight_channel_axis
+from onnxq.plan.allocation import FLOAT_BITS, Choice, Option
+from onnxq.plan.bit_plans import with_bits
+from onnxq.plan.placement import timing_of
+from onnxq.plan.weight_sites import bit_operations, weight_sites
+from onnxq.search.bit_costs import bit_costs
+from onnxq.search.bit_front import BitFront
+from onnxq.search.layer_moments import samples_to_round_by
+from onnxq.search.rounding_costs import rounding_costs
+from onnxq.search.weight_changes import nearest_changes, rounded_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import onnx_ir as ir
+
+    from onnxq.config import Config
+    from onnxq.passbase import PlanContext
+    from onnxq.plan.allocation import Allocation
+    from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.timing import Timing
+    from onnxq.plan.weight_sites import WeightSite
+    from onnxq.tasks.loss import OutputLoss
+
+__all__ = ["BitSearch"]
+
+_WIDTHS = (2, 3, 4, 8)
+_FEW_BITS = 8
+_SAMPLES = 64
+_NEAREST = "nearest"
+_NEWEST_OPSET = 25
+_TIME_LEFT = "the latency budget leaves time for float, which costs less at the outputs"
+
+
+@dataclass(frozen=True)
+class BitSearch:
+    """How the front of a plan is found.
+
+    Attributes:
+        at_outputs: Makes the loss of the task for the float model.
+        fit: Gives the weights of a plan their params.
+        lower: Makes the quantized model of a plan.
+        replan: Makes a whole plan in which the named nodes stay float, for the reasons given.
+        float_bytes: Of the float model's file.
+        config: How weights will be rounded, and which stay float.
+    """
+
+    at_outputs: Callable[[ir.Model], OutputLoss]
+    fit: Callable[[PlanContext, QuantPlan], QuantPlan]
+    lower: Callable[[ir.Model, QuantPlan], ir.Model]
+    replan: Callable[[PlanContext, Mapping[str, str]], QuantPlan]
+    float_bytes: int
+    config: Config
+
+    def front(self, context: PlanContext, plan: QuantPlan, method: str) -> BitFront:
+        """Returns the front; runs the float model, its gradient, or many changed ones.
+
+        Args:
+            context: With samples and statistics.
+            plan: With params for all that it quantizes.
+            method: How to tell what a width costs, one of ``onnxq.search.bit_costs``.
+        """
+        return _Finder(self, context, plan).front(method)
+
+
+class _Finder:
+    """What belongs to one plan."""
+
+    def __init__(self, search: BitSearch, context: PlanContext, plan: QuantPlan) -> None:
+        self._search = search
+        self._context = context
+        self._model = context.model
+        self._plan = plan
+        self._loss = search.at_outputs(context.model)
+        self._sites = self._sites_of(plan)
+        self._opset = context.model.graph.opset_imports[""]
+        self._feeds = list(
+            context.samples(min(_SAMPLES, samples_to_round_by(context.shapes.values())))
+        )
+
+    def front(self, method: str) -> BitFront:
+        """See :meth:`BitSearch.front`."""
+        widths = [bits for bits in _WIDTHS if bits in self._context.target.weight_bits]
+        plans = {bits: self._uniform(bits) for bits in widths}
+        costs = self._costs(plans, method)
+        beyond = self._beyond_codes(plans)
+        choices = [self._choice(site, costs[site.name], beyond) for site in self._sites]
+        return BitFront(
+            choices=(*choices, self._rest(beyond)),
+            fixed=frozenset(site.name for site in self._sites if site.integer),
+            whole=self._whole(),
+            timing=cache(self._timing),
+            planned=self._planned,
+            size_of=self._size_of,
+            hint=self._hint(widths),
+        )
+
+    # ---- plans -----------------------------------------------------------------------------------
+
+    def _sites_of(self, plan: QuantPlan) -> list[WeightSite]:
+        nodes = list(self._model.graph)
+        wanted = {
+            str(node.name): any(str(out.name) in self._loss.values for out in node.outputs)
+            for node in nodes
+        }
+        return weight_sites(
+            self._model, plan, reaches(nodes, wanted), self._search.config.keep_float
+        )
+
+    def _uniform(self, bits: int) -> QuantPlan:
+        return self._with(self._plan, self._sites, {site.name: bits for site in self._sites})
+
+    def _with(self, plan: QuantPlan, sites: list[WeightSite], bits: Mapping[str, int]) -> QuantPlan:
+        per_channel = self._search.config.weight_granularity == "channel"
+        fitted = self._search.fit(
+            self._context, with_bits(plan, sites, bits, per_channel=per_channel)
+        )
+        return replace(fitted, notes=plan.notes)
+
+    def _planned(self, allocation: Allocation) -> QuantPlan:
+        bits = {name: option.bits for name, option in allocation.options.items()}
+        forced = {
+            str(node.name): _TIME_LEFT
+            for site in self._sites
+            for node in site.integer
+            if bits[site.name] == FLOAT_BITS
+        }
+        if not forced:
+            return self._with(self._plan, self._sites, bits)
+        kept = {
+            name: self._plan.float_nodes[name]
+            for name in self._plan.kept_float
+            if name in self._plan.float_nodes
+        }
+        plan = self._search.replan(self._context, {**kept, **forced})
+        return self._with(plan, self._sites_of(plan), bits)
+
+    # ---- what widths cost ------------------------------------------------------------------------
+
+    def _costs(self, plans: Mapping[int, QuantPlan], method: str) -> dict[str, dict[int, float]]:
+        layers = {site.name: site.nodes[0] for site in self._sites}
+        changes = nearest_changes(layers, plans)
+        few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
+        if self._search.config.rounding != _NEAREST:
+            better = rounded_changes(self._context, layers, few, self._search.config.rounding)
+            for name, change in better.items():
+                changes[name] |= change
+        return bit_costs(
+            self._model,
+            self._loss,
+            self._feeds,
+            changes,
+            method,
+            seed=self._search.config.seed,
+            threads=self._context.threads,
+        )
+
+    def _timing(self) -> Timing:
+        plan, context = self._plan, self._context
+        timing = timing_of(self._model.graph, plan.float_nodes, context.target, context.shapes)
+        losses = rounding_costs(
+            self._model, self._loss, self._feeds, plan, seed=self._search.config.seed,
+            threads=context.threads,
+        )  # fmt: skip
+        return replace(timing, losses=losses)
+
+    # ---- what widths take ------------------------------------------------------------------------
+
+    def _size_of(self, plan: QuantPlan) -> int:
+        """Returns the bytes of the file, with the biases that corrections may add."""
+        shifts = dict(plan.bias_shift)
+        for node in self._model.graph:
+            name, weight = str(node.name), weight_of(node.inputs[1]) if heavy(node) else None
+            if weight is not None and node.op_type != "MatMul" and name not in plan.float_nodes:
+                channels = weight.shape[weight_channel_axis(node)]
+                shifts.setdefault(name, np.zeros(channels, np.float32))
+        return written_size(self._search.lower(self._model, replace(plan, bias_shift=shifts)))
+
+    def _beyond_codes(self, plans: Mapping[int, QuantPlan]) -> dict[int, float]:
+        """Returns bits → bytes of a file whose sites all have them, codes left out."""
+        return {
+            bits: self._size_of(plan) - sum(s.stored_bytes(bits, self._opset) for s in self._sites)
+            for bits, plan in plans.items()
+        }
+
+    def _choice(
+        self, site: WeightSite, costs: Mapping[int, float], beyond: Mapping[int, float]
+    ) -> Choice:
+        least = min(beyond.values())
+        options = []
+        for bits in (*beyond, FLOAT_BITS):
+            around = (beyond.get(bits, least) - least) / len(self._sites)
+            operations = (
+                bit_operations(node, bits, self._plan, self._context.shapes, on_integers=coded)
+                for nodes, coded in ((site.integer, True), (site.real, False))
+                for node in nodes
+            )
+            taken = {
+                "size": site.stored_bytes(bits, self._opset) + around,
+                "avg-weight-bits": site.elements * self._stored(bits) / self._elements,
+                "bops": sum(operations),
+            }
+            options.append(Option(bits, costs.get(bits, 0.0), taken))
+        return Choice(site.name, tuple(options), tuple(str(node.name) for node in site.integer))
+
+    def _rest(self, beyond: Mapping[int, float]) -> Choice:
+        """Returns what all else takes, as a choice without alternative."""
+        chosen = {str(node.name) for site in self._sites for node in site.nodes}
+        named = {site.name for site in self._sites}
+        operations, elements = 0.0, 0.0
+        for node in self._model.graph:
+            if not heavy(node) or str(node.name) in chosen:
+                continue
+            name, coded = str(node.inputs[1].name), str(node.name) not in self._plan.float_nodes  # type: ignore[union-attr]
+            planned = self._plan.values.get(name) if coded else None
+            bits = FLOAT_BITS if planned is None else planned.spec.dtype.bits
+            operations += bit_operations(
+                node, bits, self._plan, self._context.shapes, on_integers=coded
+            )
+            weight = weight_of(node.inputs[1])
+            elements += 0 if weight is None or name in named else weight.size * self._stored(bits)
+        taken = {
+            "size": min(beyond.values()),
+            "avg-weight-bits": elements / self._elements,
+            "bops": operations,
+        }
+        return Choice("", (Option(FLOAT_BITS, 0.0, taken),))
+
+    def _stored(self, bits: int) -> int:
+        return stored_bits(bits, self._opset)
+
+    @cached_property
+    def _elements(self) -> int:
+        """Numbers in the weights of all heavy nodes, each weight once."""
+        nodes = [node for node in self._model.graph if heavy(node)]
+        weights = {str(n.inputs[1].name): weight_of(n.inputs[1]) for n in nodes}  # type: ignore[union-attr]
+        return max(1, sum(weight.size for weight in weights.values() if weight is not None))
+
+    def _whole(self) -> dict[str, float]:
+        nodes = [node for node in self._model.graph if heavy(node)]
+        operations = sum(
+            bit_operations(n, FLOAT_BITS, self._plan, self._context.shapes, on_integers=False)
+            for n in nodes
+        )
+        return {"size": float(self._search.float_bytes), "bops": operations}
+
+    def _hint(self, widths: list[int]) -> str:
+        """Says what would make narrow weights smaller."""
+        helps = any(stored_bits(bits, _NEWEST_OPSET) < self._stored(bits) for bits in widths)
+        return f", or --opset {_NEWEST_OPSET}, which has a type of 2 bits" if helps else ""

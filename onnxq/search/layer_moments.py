@@ -1,0 +1,144 @@
+"""What a layer reads, as the second moments that rounding of its weight needs.
+
+They are taken at some output positions of every sample: neighbours in a picture tell little new.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from onnxq.graph.query import weight_of
+from onnxq.graph.weight_rows import groups_of, to_rows
+from onnxq.graph.window import Window, window_of
+from onnxq.numerics.patches import patches
+from onnxq.numerics.second_moments import SecondMoments
+from onnxq.plan.quant_plan import Use
+from onnxq.plan.spec import PerBlock
+from onnxq.runtime.segments import affordable_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+    import onnx_ir as ir
+
+    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+
+    Array = npt.NDArray[Any]
+
+__all__ = ["CodedLayer", "coded_layer", "layer_moments", "samples_to_round_by"]
+
+_BUDGET_BYTES = 1 << 29
+_FEWEST, _MOST = 8, 128
+# Rows per column of H, at least, and rows at least: fewer leave H nearly singular.
+_ROWS_PER_COLUMN, _LEAST_ROWS = 4, 8192
+_LAYERS = ("Conv", "Gemm", "MatMul")
+
+
+class CodedLayer(NamedTuple):
+    """A layer that runs on integers, as the float model has it.
+
+    Attributes:
+        node: The layer.
+        weight: float32, its shape.
+        plan: Of the weight.
+        window: Where a Conv looks; None for Gemm and MatMul.
+    """
+
+    node: ir.Node
+    weight: npt.NDArray[np.float32]
+    plan: ValuePlan
+    window: Window | None
+
+
+def coded_layer(node: ir.Node, plan: QuantPlan) -> CodedLayer | str | None:
+    """Returns the layer, why its weight cannot be rounded by what it reads, or None if it is none.
+
+    Args:
+        node: Any node of the float model.
+        plan: What runs on integers, and how weights are stored.
+    """
+    if node.op_type not in _LAYERS or str(node.name) in plan.float_nodes:
+        return None
+    x, value = node.inputs[0], node.inputs[1]
+    weight = weight_of(value)
+    if x is None or value is None or weight is None:
+        return None
+    planned = plan.of(str(value.name), Use(str(node.name), 1))
+    if planned is None or plan.of(str(x.name), Use(str(node.name), 0)) is None:
+        return None
+    window = window_of(node) if node.op_type == "Conv" else None
+    faults = {
+        "its scales are those of blocks": isinstance(planned.spec.granularity, PerBlock),
+        "another layer reads its weight": len(value.uses()) > 1,
+        "channels of its input are quantized apart": str(x.name) in plan.clusters,
+        "its weight does not have rank 2": weight.ndim != 2 and node.op_type != "Conv",
+        str(window): isinstance(window, str),
+    }
+    fault = next((reason for reason, holds in faults.items() if holds), None)
+    return fault or CodedLayer(node, weight, planned, None if isinstance(window, str) else window)
+
+
+def samples_to_round_by(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Returns how many samples' live values two models may hold, 8 to 128.
+
+    Args:
+        shapes: Of the values of one sample.
+    """
+    return affordable_samples(shapes, _BUDGET_BYTES, 2, _FEWEST, _MOST)
+
+
+def layer_moments(
+    layer: CodedLayer,
+    reals: Sequence[Array],
+    codes: Sequence[Array],
+    seed: int,
+    factor: npt.NDArray[np.float32] | float = 1.0,
+) -> SecondMoments:
+    """Returns the moments of what the layer reads in two models, at the same places.
+
+    Args:
+        layer: The layer.
+        reals: Its input in the float model, sample by sample.
+        codes: Its input in the other model.
+        seed: Of the places.
+        factor: What both are multiplied by, broadcasts to [G, n, K].
+    """
+    rows = to_rows(layer.node, layer.weight)
+    moments = SecondMoments(rows.shape[0], rows.shape[2])
+    rng = np.random.default_rng(seed)
+    wanted = max(_ROWS_PER_COLUMN * rows.shape[2], _LEAST_ROWS)
+    each = -(-wanted // max(1, len(reals)))
+    for x, x_hat in zip(reals, codes, strict=True):
+        places = _places(layer, x, each, rng)
+        seen = _rows(layer, x, places) * factor
+        moments.add(seen, seen if x is x_hat else _rows(layer, x_hat, places) * factor)
+    return moments
+
+
+def _places(
+    layer: CodedLayer, x: Array, count: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Returns at most ``count`` output positions: [n, spatial axes], or rows [n]."""
+    if layer.window is None:
+        total, sizes = x.size // x.shape[-1], None
+    else:
+        window = layer.window
+        axes = zip(x.shape[2:], window.slack, window.strides, strict=True)
+        sizes = [max(0, (n - 1 + slack) // stride + 1) for n, slack, stride in axes]
+        total, count = math.prod(sizes), -(-count // x.shape[0])
+    chosen = np.sort(rng.choice(total, min(count, total), replace=False))
+    return chosen if sizes is None else np.stack(np.unravel_index(chosen, sizes), axis=1)
+
+
+def _rows(layer: CodedLayer, x: Array, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Returns what the layer multiplies with its weight at these places, float32 [G, n, K]."""
+    if layer.window is None:
+        return np.asarray(x.reshape(-1, x.shape[-1])[places], np.float32)[np.newaxis]
+    window = layer.window
+    offsets = [window.offsets(axis) for axis in range(len(window.kernel))]
+    starts = places * np.array(window.strides)
+    return patches(np.asarray(x, np.float32), starts, offsets, groups_of(layer.node))

@@ -1,0 +1,94 @@
+"""Bits for every layer's weight: the least loss at the outputs that budgets allow.
+
+What a width costs a layer is estimated at the float model, each layer alone
+(``onnxq.search.bit_costs``); which layer gets which is an integer program
+(``onnxq.plan.allocation``). Yao et al. 2021 ("HAWQ-V3") choose so between 4 and 8 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from onnxq.graph.query import heavy
+from onnxq.options import SENSITIVITIES
+from onnxq.pass_options import choice
+from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.allocation import FLOAT_BITS
+from onnxq.plan.note import Note, NoteKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onnxq.budget import Budget
+    from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.search.bit_front import BitFront, Chosen
+
+__all__ = ["AllocateBits"]
+
+_WEIGHT_POSITION = 1
+
+
+@dataclass(frozen=True)
+class AllocateBits(PlanPass):
+    """Gives every layer's weight the bits that budgets leave for it.
+
+    1. Layers on integers get 2, 3, 4 or 8 bits; those that compute in float may keep 32. A budget
+       of latency makes float a choice for the others too: so far as time is left for it.
+    2. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
+    3. Without a budget nothing changes.
+
+    Attributes:
+        budgets: All of them hold.
+        front: Finds out what widths cost, by a method, and holds the choice for any budget.
+        sensitivity: That method.
+    """
+
+    name = "allocate-bits"
+    options = MappingProxyType({"sensitivity": choice(*SENSITIVITIES)})
+    after = frozenset({"fit-activations", "fit-weights", "split-outliers", "keep-signal"})
+    on_request = True
+
+    budgets: tuple[Budget, ...]
+    front: Callable[[PlanContext, QuantPlan, str], BitFront]
+    sensitivity: str = SENSITIVITIES[0]
+
+    def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        """Returns ``plan`` with other bits; weights have scales, and codes are the nearest.
+
+        Raises:
+            RequirementError: A budget cannot be met.
+        """
+        if not self.budgets:
+            return plan
+        front = self.front(context, plan, self.sensitivity)
+        chosen = front.at(self.budgets)
+        return chosen.plan.with_notes([*self._layers(context, front, chosen), *self._sums(chosen)])
+
+    def _layers(self, context: PlanContext, front: BitFront, chosen: Chosen) -> list[Note]:
+        choices = {one.name: one for one in front.choices}
+        notes = []
+        for node in context.model.graph:
+            name = str(node.inputs[_WEIGHT_POSITION].name) if heavy(node) else ""  # type: ignore[union-attr]
+            if not name or name not in choices:
+                continue
+            bits = chosen.allocation.options[name].bits
+            costs = ", ".join(
+                f"{option.bits}: {option.loss:.3g}"
+                for option in choices[name].options
+                if option.bits < FLOAT_BITS
+            )
+            what = "float" if bits == FLOAT_BITS else f"{bits} bits"
+            text = f"{what}; {self.sensitivity} cost of bits {costs}"
+            notes.append(Note(NoteKind.FIRED, self.name, str(node.name), text))
+        return notes
+
+    def _sums(self, chosen: Chosen) -> list[Note]:
+        """Says what was spent of each budget, and what the bits cost together."""
+        texts = [
+            f"{one.budget}: {one.amount} spent, {'binds' if one.binds else 'does not bind'}"
+            for one in chosen.spent
+        ]
+        texts.append(f"{self.sensitivity} cost: {chosen.allocation.loss:.4g} in all")
+        return [Note(NoteKind.INFO, self.name, "graph", text) for text in texts]
