@@ -39,7 +39,10 @@ class Case(abc.ABC):
         name: For tables.
         model: Path of the float model, which has one input.
         limit: Number of labelled samples to use; None = all.
+        detects: Whether it finds boxes, and not classes.
     """
+
+    detects = False
 
     def __init__(self, name: str, model: Path, limit: int | None = None) -> None:
         self.name = name

@@ -1,6 +1,7 @@
 """All cases of a study: the shipped models, and those of a Python file that ``--tasks`` names.
 
-Such a file holds ``TASKS``, a mapping of name → task with a path ``model``, and the functions
+Such a file holds ``TASKS``, a mapping of name → task with a path ``model`` and a ``kind``,
+"classification" or "detection", and the functions
 
 * ``calibration_batch(task, n)``: at most n samples, float32 [n, ...];
 * ``predict(task, run, limit)``: what ``run(sample) -> outputs`` finds in the first ``limit``
@@ -59,6 +60,7 @@ def cases_of(tasks: Path | None, names: Sequence[str] = (), limit: int | None = 
 class _Task(Case):
     def __init__(self, name: str, task: Any, module: ModuleType, limit: int | None) -> None:  # noqa: ANN401
         super().__init__(name, task.model, limit)
+        self.detects = task.kind == "detection"
         self._task = task
         self._module = module
 

@@ -57,6 +57,8 @@ class _Classifier(_Shipped):
 
 
 class _Detector(_Shipped):
+    detects = True
+
     def _predict(self, session: ort.InferenceSession) -> Sequence[Any]:
         return found_boxes(session, self.limit)
 
