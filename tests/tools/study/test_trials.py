@@ -82,7 +82,7 @@ def test_a_file_of_tasks_adds_cases(tmp_path: Path, case: Case) -> None:
     path.write_text(
         "from types import SimpleNamespace\n"
         "import numpy as np\n"
-        f"TASKS = {{'own': SimpleNamespace(model={str(case.model)!r})}}\n"
+        f"TASKS = {{'own': SimpleNamespace(kind='classification', model={str(case.model)!r})}}\n"
         "def calibration_batch(task, n): return np.zeros((3, 3, 64, 64))\n"
         "def predict(task, run, limit):\n"
         "    sample = np.zeros((1, 3, 64, 64), np.float32)\n"
