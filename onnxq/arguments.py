@@ -17,6 +17,7 @@ __all__ = [
     "Preprocess",
     "Scores",
     "Sensitivity",
+    "Shape",
     "Task",
     "Threads",
 ]
@@ -62,5 +63,12 @@ Sensitivity = Annotated[
         help="How --budget tells what bits cost: quadratic (curvature of the task's loss), "
         "measured (its loss, layer by layer; slow), trace (HAWQ-V2), eigenvalue (HAWQ), sqnr "
         "(noise at the outputs).",
+    ),
+]
+Shape = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="INPUT=1x3x224x224",
+        help="Shape of an input with symbolic dimensions, which are 1 otherwise. Repeatable.",
     ),
 ]

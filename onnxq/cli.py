@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq import commands, export_commands
 from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Task, Threads
-from onnxq.commands import BENCH_EXAMPLES, COMPARE_EXAMPLES, bench, compare, inspect, passes
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
-from onnxq.export_commands import VECTORS_EXAMPLES, vectors, verify
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
@@ -264,12 +263,8 @@ def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbo
         console().print(text_report(result), crop=False)
 
 
-app.command()(passes)
-app.command(epilog=BENCH_EXAMPLES)(bench)
-app.command(epilog=COMPARE_EXAMPLES)(compare)
-app.command()(inspect)
-app.command(epilog=VECTORS_EXAMPLES)(vectors)
-app.command()(verify)
+commands.add_to(app)
+export_commands.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

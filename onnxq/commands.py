@@ -16,6 +16,7 @@ from onnxq.arguments import (
     Model,
     Preprocess,
     Scores,
+    Shape,
     Task,
     Threads,
 )
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["BENCH_EXAMPLES", "COMPARE_EXAMPLES", "bench", "compare", "inspect", "passes"]
+__all__ = ["add_to"]
 
-BENCH_EXAMPLES = """Examples:
+_BENCH_EXAMPLES = """Examples:
 
 \b
   onnxq bench net.onnx net.int8.onnx
   onnxq bench net.onnx net.int8.onnx --batch 8 --threads 4 --profile
   onnxq bench net.onnx --shape input=1x3x640x640 --json bench.json"""
 
-COMPARE_EXAMPLES = """Examples:
+_COMPARE_EXAMPLES = """Examples:
 
 \b
   onnxq compare net.onnx net.int8.onnx --data calibration.npz
@@ -71,13 +72,6 @@ Samples = Annotated[
     int,
     typer.Option(metavar="N", help="Samples to draw, of which a quarter is fed; 0 = all."),
 ]
-Shape = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="INPUT=1x3x224x224",
-        help="Shape of an input with symbolic dimensions, which are 1 otherwise. Repeatable.",
-    ),
-]
 Profile = Annotated[bool, typer.Option("--profile", help="Show the time by operator.")]
 Draw = Annotated[
     Path | None,
@@ -88,6 +82,14 @@ Draw = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Gives the command line these commands."""
+    app.command()(passes)
+    app.command(epilog=_BENCH_EXAMPLES)(bench)
+    app.command(epilog=_COMPARE_EXAMPLES)(compare)
+    app.command()(inspect)
 
 
 def bench(

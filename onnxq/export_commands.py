@@ -1,28 +1,44 @@
-"""The commands for hardware and firmware: ``vectors`` and ``verify``."""
+"""The commands for hardware and firmware: ``vectors``, ``firmware`` and ``verify``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.arguments import DrawSeed, Fed, Model, Preprocess
+from onnxq.arguments import DrawSeed, Fed, Model, Preprocess, Shape
 from onnxq.terminal import console, progress_bars
 
-__all__ = ["VECTORS_EXAMPLES", "vectors", "verify"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-VECTORS_EXAMPLES = """Examples:
+__all__ = ["add_to"]
+
+_VECTORS_EXAMPLES = """Examples:
 
 \b
   onnxq vectors net.integer.onnx --data calibration.npz -o vectors/
   onnxq vectors net.integer.onnx --data images/ --preprocess imagenet --samples 16 -o vectors/"""
+
+_FIRMWARE_EXAMPLES = """Examples:
+
+\b
+  onnxq firmware net.integer.onnx -o tables/
+  onnxq firmware net.integer.onnx --shape input=1x3x96x96 -o tables/"""
 
 Folder = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="FOLDER", show_default=False, help="Folder to make."),
 ]
 Samples = Annotated[int, typer.Option(metavar="N", help="Samples to take; 0 = all.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Gives the command line these commands."""
+    app.command()(verify)
+    app.command(epilog=_VECTORS_EXAMPLES)(vectors)
+    app.command(epilog=_FIRMWARE_EXAMPLES)(firmware)
 
 
 def vectors(
@@ -45,8 +61,23 @@ def vectors(
         found = write_vectors(model, data, output, options, progress)
     count = f"{found.samples} samples of {found.values} values, {bytes_text(found.size)}"
     lines = [f"{found.folder / INDEX}: {count}, the same in onnxruntime to the bit"]
-    lines += [f"left out, with what comes of it: {reason}" for reason in found.left_out]
-    console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    _print(lines, found.left_out)
+
+
+def firmware(model: Model, output: Folder, shape: Shape = None) -> None:
+    """Writes MODEL as plain tables for a program in C: JSON, and a file of constants.
+
+    tools/examples/firmware/run.c in the source is such a program.
+    """
+    from onnxq.export.firmware import CONSTANTS, GRAPH, export_firmware
+    from onnxq.report.units import bytes_text
+
+    found = export_firmware(model, output, shapes=tuple(shape or ()))
+    lines = [
+        f"{found.folder / GRAPH}: {found.nodes} nodes; {', '.join(found.operators)}",
+        f"{found.folder / CONSTANTS}: {bytes_text(found.size)}",
+    ]
+    _print(lines, found.left_out)
 
 
 def verify(
@@ -64,3 +95,9 @@ def verify(
     from onnxq.verifying import verify as run
 
     console().print(run(model, integer=integer), crop=False)
+
+
+def _print(lines: Sequence[str], left_out: Sequence[str]) -> None:
+    reasons = [f"left out, with what comes of it: {reason}" for reason in left_out]
+    text = "\n".join([*lines, *reasons])
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
