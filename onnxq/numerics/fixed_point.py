@@ -14,8 +14,9 @@ Network Quantization", section 3.2) leave integers alone, with one shift for all
 
 The half makes the shift, which rounds down, round half up. Where x_i are bounded, so is every
 intermediate number, and the greatest shift is taken that lets none leave its type. int32 is enough
-where the multipliers' own rounding moves no result by more than ``_TOLERANCE`` codes; then there
-are two forms, the second for a single term whose product would not fit:
+where the multipliers' own rounding moves the farthest codes of a channel by ``_TOLERANCE`` at most,
+in the mean over channels. There are two such forms, the second for a single term whose multiplier
+it lets be greater; the first is faster, and taken where it is good enough by far (``_EXACT``):
 
     clip behind:  as above
     clip before:  y = (clip(x, low, high) · multiplier + addend) >> shift
@@ -41,7 +42,7 @@ __all__ = ["Rescaling", "Term", "rescaling"]
 Integers = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
-_TOLERANCE = 1 / 32
+_EXACT, _TOLERANCE, _WORST = 1 / 256, 1 / 128, 1 / 4
 _BITS = {False: 31, True: 63}
 # A multiplier of 31 bits is as exact as the float32 scale that it stands for.
 _LARGEST_MULTIPLIER = 31
@@ -121,26 +122,16 @@ def rescaling(
         ValueError: A factor or the offset is too large for int64.
     """
     shifted = np.asarray(offset, np.float64) + np.asarray(zero_point, np.float64) + 0.5
-    for find in (_behind_narrow, _before_narrow, _behind_wide):
-        found = find(terms, shifted, limits)
-        if found is not None:
+    behind = _greatest_shift(terms, shifted, limits, wide=False)
+    before = _before(terms, shifted, limits)
+    for found, tolerance in ((behind, _EXACT), (before, _TOLERANCE), (behind, _TOLERANCE)):
+        if found is not None and _is_exact(terms, found, limits, tolerance):
             return found
+    wide = _greatest_shift(terms, shifted, limits, wide=True)
+    if wide is not None:
+        return wide
     largest = max(float(np.abs(term.factor * term.reach).max()) for term in terms)
     raise ValueError(f"a sum that reaches {largest:.3g} codes is too large for 64 bits")
-
-
-def _behind_narrow(
-    terms: Sequence[Term], shifted: Reals, limits: tuple[int, int]
-) -> Rescaling | None:
-    found = _greatest_shift(terms, shifted, limits, wide=False)
-    exact = found is not None and _deviation(terms, found, limits) <= _TOLERANCE
-    return found if exact else None
-
-
-def _behind_wide(
-    terms: Sequence[Term], shifted: Reals, limits: tuple[int, int]
-) -> Rescaling | None:
-    return _greatest_shift(terms, shifted, limits, wide=True)
 
 
 def _greatest_shift(
@@ -181,8 +172,10 @@ def _rounded(real: Reals, shift: int) -> Integers:
     return np.asarray(np.rint(np.asarray(real, np.float64) * 2.0**shift), np.int64)
 
 
-def _deviation(terms: Sequence[Term], found: Rescaling, limits: tuple[int, int]) -> float:
-    """Returns by how many codes the rounding of multipliers moves a result at most."""
+def _is_exact(
+    terms: Sequence[Term], found: Rescaling, limits: tuple[int, int], tolerance: float
+) -> bool:
+    """Whether the rounding of multipliers moves the farthest codes by ``tolerance`` in the mean."""
     span = float(limits[1] - limits[0] + 1)
     worst: Reals = np.zeros(())
     for term, multiplier in zip(terms, found.multipliers, strict=True):
@@ -193,12 +186,11 @@ def _deviation(terms: Sequence[Term], found: Rescaling, limits: tuple[int, int])
             width = span + np.abs(found.addend * 2.0**-found.shift)
             reach = np.minimum(reach, width / np.maximum(np.abs(term.factor), 2.0**-60))
         worst = worst + error * reach
-    return float(worst.max(initial=0.0))
+    return bool(worst.mean() <= tolerance and worst.max() <= _WORST)
 
 
-def _before_narrow(
-    terms: Sequence[Term], shifted: Reals, limits: tuple[int, int]
-) -> Rescaling | None:
+def _before(terms: Sequence[Term], shifted: Reals, limits: tuple[int, int]) -> Rescaling | None:
+    """Returns the most exact integers of the form that clips before."""
     factor = terms[0].factor
     if len(terms) > 1 or (factor <= 0).any() or (factor > 1).any():
         return None
@@ -218,6 +210,5 @@ def _before_narrow(
             or (ends + addend > most).any()
         ):
             continue
-        found = Rescaling((multiplier,), addend, shift, limits, False, (low, high), False)
-        return found if _deviation(terms, found, limits) <= _TOLERANCE else None
+        return Rescaling((multiplier,), addend, shift, limits, False, (low, high), False)
     return None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import onnxq
+from onnxq import reference
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError
 from onnxq.graph.io import load
@@ -63,13 +64,15 @@ def test_the_shipped_classifier(tmp_path: Path) -> None:
 
 
 def _assert_same_bits(path: Path, feeds: Feeds) -> None:
-    """Every value, over optimization levels and threads."""
+    """Every value, over optimization levels and threads, and in the reference."""
     model = load(path)
     inner = [str(out.name) for node in model.graph for out in node.outputs]
     plain = make_session(model, optimize=False, outputs=inner)
     others = [make_session(model, threads=threads, outputs=inner) for threads in (1, 2)]
     for feed in feeds:
         wanted = plain.run(feed)
+        for name, array in reference.run(path, feed, every_value=True).items():
+            np.testing.assert_array_equal(array, wanted[name], err_msg=name)
         for other in others:
             for name, array in other.run(feed).items():
                 np.testing.assert_array_equal(array, wanted[name], err_msg=name)

@@ -80,13 +80,13 @@ def test_is_within_a_code_of_the_real_factor(
 
 
 def test_a_small_accumulator_is_clipped_behind() -> None:
-    found = rescaling([term([1 / 1000, 1 / 700], -100_000, 100_000)], 3, BYTE)
+    found = rescaling([term([1 / 256, 1 / 180], -10_000, 10_000)], 3, BYTE)
     assert (found.wide, found.before) == (False, None)
     assert found.needs_clip
 
 
 def test_a_large_one_is_clipped_before_and_stays_in_32_bits() -> None:
-    found = rescaling([term([1 / 1000, 1 / 700], -(2**28), 2**28)], 3, BYTE)
+    found = rescaling([term([1 / 400, 1 / 300], -(2**28), 2**28)], 3, BYTE)
     assert not found.wide
     assert found.before is not None
     x = np.arange(-300_000, 300_000, 97)[:, None]

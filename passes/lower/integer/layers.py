@@ -7,8 +7,9 @@
    [N, C, …] with unsigned weights of zero point 128.
 3. MatMulInteger with signed weights adds pairs of products in 16 bits on some machines. Where a
    pair could saturate there, weights are unsigned.
-4. Accumulators are bounded by the codes' range and the weights; the bounds decide how the rescaling
-   is done (``onnxq.numerics.fixed_point``).
+4. Accumulators are bounded by the codes' range and the weights; the bounds decide how they are
+   rescaled (``onnxq.numerics.fixed_point``). The bias is rounded to a whole number of their units,
+   as where it is stored in int32, and joins the addend.
 5. What nothing on integers reads leaves as the accumulators themselves, with the bias in int32,
    through a DequantizeLinear of scale x_scale · w_scale.
 """
@@ -150,14 +151,15 @@ def _weight_plan(scope: Scope) -> ValuePlan:
     return planned
 
 
-def _bias(scope: Scope, channels: int) -> npt.NDArray[np.float64]:
+def _bias(scope: Scope, factor: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the bias in units of the sums, rounded as an int32 bias is: whole numbers."""
     node = scope.node
     given = weight_of(node.inputs[2]) if len(node.inputs) > 2 else None
     shift = scope.plan.bias_shift.get(str(node.name))
-    total = np.zeros(channels)
+    total = np.zeros(len(factor))
     for part in (given, shift):
         total = total + (0.0 if part is None else part.astype(np.float64).reshape(-1))
-    return total
+    return np.asarray(np.rint(total / factor), np.float64)
 
 
 def _finish(  # noqa: PLR0913 (the sums, what they are made of, and how they lie)
@@ -174,7 +176,7 @@ def _finish(  # noqa: PLR0913 (the sums, what they are made of, and how they lie
     assert params is not None
     factor = np.broadcast_to(x.scale * params.scale.astype(np.float64), len(rows)).copy()
     low, high = product_bounds(rows, x.limits[0] - x.zero, x.limits[1] - x.zero)
-    bias = _bias(scope, len(rows))
+    bias = _bias(scope, factor)
     if max(-low.min(), high.max()) > _INT32.max:
         raise scope.refusal("its sums could leave int32")
     target = scope.target()
@@ -183,7 +185,7 @@ def _finish(  # noqa: PLR0913 (the sums, what they are made of, and how they lie
         return
     stem = str(target.name)
     term = Term(factor, low, high)
-    codes = rescaled(scope, [acc], [term], scope.written(target), stem, bias, shape)
+    codes = rescaled(scope, [acc], [term], scope.written(target), stem, bias * factor, shape)
     scope.write(target, codes, last=last)
 
 
@@ -201,12 +203,11 @@ def _leave(  # noqa: PLR0913 (as for _finish)
     out = scope.node.outputs[0]
     stem = str(out.name)
     scale = factor.astype(np.float32)
-    added = np.rint(bias / scale)
     low, high = bounds
-    if (low + added < _INT32.min).any() or (high + added > _INT32.max).any():
+    if (low + bias < _INT32.min).any() or (high + bias > _INT32.max).any():
         raise scope.refusal("its bias does not fit int32")
-    if added.any():
-        constant = scope.constant(f"{stem}_bias", added.reshape(shape), np.int32)
+    if bias.any():
+        constant = scope.constant(f"{stem}_bias", bias.reshape(shape), np.int32)
         acc = scope.op("Add", [acc, constant], ir.DataType.INT32, f"{stem}_biased")
     if last:
         acc = scope.transposed(acc, (0, 3, 1, 2), f"{stem}_first")

@@ -257,7 +257,11 @@ def test_float_in_front_of_the_first_quantization_is_allowed() -> None:
     )
     made = forms(source)
     assert set(made.plan.float_nodes) == {"node_e"}
-    assert_exact(made.integer, feeds_for(source, batch=1))
+    assert prove_integer(made.integer).violations == ()
+    feeds = feeds_for(source, batch=1)
+    np.testing.assert_allclose(
+        run(made.integer, feeds)["o"], run(made.qdq, feeds)["o"], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_dynamic_batch() -> None:
