@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxq.contract import structural_fault
 from onnxq.graph.io import fingerprint
-from onnxq.passbase import Progress, silent
+from onnxq.passbase import Progress, silent, summary_of
 from onnxq.plan.note import NoteKind
 from onnxq.revising import Revision, guarded
 from onnxq.rewriting import Rewriting
@@ -63,6 +63,7 @@ class TraceEntry:
         modified: Whether it changed the model, or the plan, and the change stands.
         notes: What it did and what it refused, and why.
         rolled_back: Why its work was undone; None if it stands.
+        summary: What the pass does, in one line.
     """
 
     name: str
@@ -71,6 +72,7 @@ class TraceEntry:
     modified: bool
     notes: tuple[Note, ...] = ()
     rolled_back: str | None = None
+    summary: str = ""
 
 
 @dataclass
@@ -100,12 +102,13 @@ class PassManager:
         probes: Feeds on which a rewrite must keep the outputs. Without any, only the form of the
             graph is checked.
         progress: Is told before each pass and after the last.
+        watch: Is shown the name of each rewrite, and the model that it is about to get.
 
     Attributes:
         trace: What has been done so far.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is optional and named at the call)
         self,
         *,
         check: bool = False,
@@ -113,6 +116,7 @@ class PassManager:
         run_model: RunModel | None = None,
         probes: Sequence[Mapping[str, npt.NDArray[Any]]] = (),
         progress: Progress | None = None,
+        watch: Callable[[str, ir.Model], None] | None = None,
     ) -> None:
         if (check or judged) and probes and run_model is None:
             raise ValueError("probes need run_model")
@@ -122,6 +126,7 @@ class PassManager:
         self._run_model = run_model
         self._probes = tuple(probes)
         self._progress = progress or silent
+        self._watch = watch
 
     def rewrite(
         self,
@@ -155,11 +160,13 @@ class PassManager:
             entries: list[TraceEntry] = []
             for number, rewrite in enumerate(active):
                 self._progress("rewrite", number, len(active))
+                if self._watch is not None:
+                    self._watch(rewrite.name, state.model)
                 judge = self._check or rewrite.name in self._judged
                 outcome = state.run(rewrite, judge=judge)
                 if outcome.modified and rewrite.name in self._judged:
                     known.clear()
-                entries.append(TraceEntry(rewrite.name, "rewrite", *outcome))
+                entries.append(TraceEntry(rewrite.name, "rewrite", *outcome, summary_of(rewrite)))
             self._progress("rewrite", len(active), len(active))
             self._forget_refusals(first)
             self.trace.entries += entries
@@ -184,7 +191,8 @@ class PassManager:
             else:
                 revised, seconds, fault = self._revise(revision, context, plan)
             notes = revised.notes[len(plan.notes) :]
-            entry = TraceEntry(revision.name, "plan", seconds, revised is not plan, notes, fault)
+            told = revised is not plan, notes, fault, summary_of(revision)
+            entry = TraceEntry(revision.name, "plan", seconds, *told)
             self.trace.entries.append(entry)
             plan = revised
         self._progress("plan", len(passes), len(passes))
@@ -217,7 +225,10 @@ class PassManager:
                 fault = "it edited the float model"
             if fault is not None:
                 raise BrokenPassError(f"lowering {lowering.name}: {fault}")
-        self.trace.entries.append(TraceEntry(lowering.name, "lowering", seconds, modified=True))
+        entry = TraceEntry(
+            lowering.name, "lowering", seconds, modified=True, summary=summary_of(lowering)
+        )
+        self.trace.entries.append(entry)
         self._progress("lower", 1, 1)
         return lowered
 

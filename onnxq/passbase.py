@@ -41,6 +41,7 @@ __all__ = [
     "RunModel",
     "node_label",
     "silent",
+    "summary_of",
 ]
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,11 @@ def node_label(node: ir.Node) -> str:
         return node.name
     outputs = [value.name for value in node.outputs if value.name]
     return outputs[0] if outputs else node.op_type
+
+
+def summary_of(found: RewritePass | PlanPass | LoweringPass) -> str:
+    """Returns what a pass does, in one line: the first of its class's docstring."""
+    return next(iter((type(found).__doc__ or "").strip().splitlines()), "")
 
 
 class _Notebook:

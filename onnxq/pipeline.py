@@ -31,6 +31,7 @@ from onnxq.plan.target import load_target
 from onnxq.registry import chosen_foreign
 from onnxq.report.assemble import Proof, Run, assemble, source_size
 from onnxq.report.files import check_reports, write_reports
+from onnxq.report.gather import Gatherer
 from onnxq.report.result import Fidelity, Result, require
 from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, recognized_task
 from onnxq.runtime.extensions import require_extensions
@@ -90,12 +91,14 @@ def optimize(
     front = _front(original, config)
     samples = _samples(data, original, config)
     task = _task(original, samples, config)
+    gatherer = Gatherer(source, original, samples, task, config.cores) if config.report else None
     manager = PassManager(
         check=config.check,
         judged=foreign.names,
         run_model=run_model,
         probes=samples.probes() or _made_probes(original, foreign),
         progress=tell,
+        watch=None if gatherer is None else gatherer.watch,
     )
     model, prior = _rewritten(original, samples, manager, config, foreign)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
@@ -111,8 +114,13 @@ def optimize(
     quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
     _CHECKS[config.format](quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
-    run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages)
+    run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages, data)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
+    require(result, config.require)
+    if gatherer is not None:
+        tell("report", 0, 1)
+        result = replace(result, evidence=gatherer.evidence(context, plan, quantized))
+        tell("report", 1, 1)
     return _deliver(result, source, path, config)
 
 
@@ -284,8 +292,7 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
 
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
-    """Writes model, plan and reports, all or none, if the result is what was required."""
-    require(result, config.require)
+    """Writes model, plan and reports, all or none."""
     if path is None:
         result = replace(result, size_after=len(to_bytes(result.model)))
         write_reports(result, config)

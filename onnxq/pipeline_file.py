@@ -94,6 +94,11 @@ class Pipeline:
         return {"rewrite": self.rewrite, "plan": self.plan}[kind]
 
     @property
+    def path(self) -> str:
+        """The file that it was read from; empty for a mapping."""
+        return "" if self.source == type(self)().source else self.source
+
+    @property
     def names(self) -> frozenset[str]:
         """The names of all passes that it lists."""
         return frozenset(step.name for kind in KINDS for step in self.steps(kind) or ())

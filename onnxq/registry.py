@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from onnxq.config import Config
 from onnxq.errors import ConfigError
 from onnxq.foreign import Offer, load_foreign, offers
-from onnxq.passbase import PlanPass, RewritePass
+from onnxq.passbase import PlanPass, RewritePass, summary_of
 from onnxq.passes.lower import lowered, lowerings
 from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes, needed_passes
 from onnxq.passes.rewrite import float_rewrites
@@ -125,7 +125,7 @@ def _own() -> list[RewritePass | PlanPass | LoweringPass]:
 
 
 def _row(found: RewritePass | PlanPass | LoweringPass, origin: str = "") -> PassRow:
-    summary = next(iter((type(found).__doc__ or "").strip().splitlines()), "")
+    summary = summary_of(found)
     if not isinstance(found, RewritePass | PlanPass):
         return PassRow(found.name, "lowering", summary)
     kind = "rewrite" if isinstance(found, RewritePass) else "plan"

@@ -355,3 +355,26 @@ def test_a_lowering_returns_a_new_model() -> None:
 def test_a_lowering_that_breaks_its_contract(lowering: _Lowering, reason: str) -> None:
     with pytest.raises(BrokenPassError, match=reason):
         PassManager(check=True).lower(_graph(), lowering)
+
+
+def test_a_watch_is_shown_the_model_ahead_of_every_rewrite() -> None:
+    seen: list[tuple[str, list[str]]] = []
+    manager = PassManager(watch=lambda name, model: seen.append((name, ops(model))))
+
+    def drop(model: ir.Model) -> bool:
+        relu = next(node for node in model.graph if node.op_type == "Relu")
+        relu.outputs[0].consumers()[0].replace_input_with(0, relu.inputs[0])
+        model.graph.remove(relu, safe=True)
+        return True
+
+    manager.rewrite(_graph(), [_Pass("first", drop), _Pass("second", lambda _: False)])
+
+    assert [(name, "Relu" in found) for name, found in seen] == [("first", True), ("second", False)]
+
+
+def test_the_trace_says_what_a_pass_does() -> None:
+    manager = PassManager()
+    manager.rewrite(_graph(), float_rewrites()[:1])
+
+    assert manager.trace.entries[0].summary
+    assert manager.trace.entries[0].summary in (float_rewrites()[0].__doc__ or "")

@@ -201,6 +201,27 @@ class Histogram:
         ranks = np.concatenate([[0], np.cumsum(self.counts)])
         return float(np.interp(rank, ranks, self.edges))
 
+    def share_below(self, x: float) -> float:
+        """Returns the share of the elements that are less than ``x``, in [0, 1].
+
+        Elements count as spread evenly over their bin.
+        """
+        ranks = np.concatenate([[0], np.cumsum(self.counts)])
+        found = float(np.interp(x, self.edges, ranks)) if self.counts.size else 0.0
+        return (found + (self.zeros if x > 0 else 0)) / max(1, self.total)
+
+    def coarser(self, bins: int) -> Self:
+        """Returns the same in at most ``bins`` bins, or in the fewest that have zero on an edge.
+
+        Args:
+            bins: 2 or more.
+        """
+        counts, below, exponent = self.counts, self.below, self.exponent
+        while counts.size > max(2, bins):
+            counts, below = _coarsen(counts, below, 1)
+            exponent += 1
+        return type(self)(counts, below, exponent, self.zeros)
+
     def same_as(self, other: Self) -> bool:
         """Returns whether both hold the same counts over the same bins."""
         return (self.below, self.exponent, self.zeros) == (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.graph.query import macs
+from onnxq.report.reproduce import command
 from onnxq.report.result import (
     Fidelity,
     FloatNode,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.config import Config
+    from onnxq.data import DataLike
     from onnxq.data.calibration import CalibrationData
     from onnxq.graph.io import ModelSource
     from onnxq.manager import Trace
@@ -61,6 +63,7 @@ class Run:
         trace: What the passes did.
         warnings: What the user should know of the model.
         packages: Other packages whose passes it used → their versions.
+        data: The data as the user gave them.
     """
 
     source: ModelSource
@@ -70,6 +73,7 @@ class Run:
     trace: Trace
     warnings: tuple[str, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
+    data: DataLike | None = None
 
 
 def label(source: ModelSource) -> str:
@@ -116,6 +120,7 @@ def assemble(
         options=run.config.to_dict(),
         versions={**versions(), **run.packages},
         seed=run.config.seed,
+        command=command(run.source, run.data, run.config),
     )
 
 

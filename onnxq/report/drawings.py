@@ -14,7 +14,7 @@ import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from onnxq.data.base import DataSource
+    from onnxq.runtime.session import Session
     from onnxq.tasks.base import Task
     from onnxq.tasks.boxes import Detections
     from onnxq.tasks.head import Reader
 
-__all__ = ["MOST_PICTURES", "Drawings"]
+__all__ = ["MOST_PICTURES", "Drawings", "DrawnPair", "drawn_pairs"]
 
 MOST_PICTURES = 50
 """Samples that are drawn at most, the first of those that are compared."""
@@ -52,6 +53,22 @@ class _Found:
     place: int
     left: Detections
     right: Detections
+
+
+class DrawnPair(NamedTuple):
+    """What two models find in one picture, side by side.
+
+    Attributes:
+        name: The picture's.
+        image: The drawing.
+        boxes: How many each model finds.
+        alone: How many of all these the other model does not find.
+    """
+
+    name: str
+    image: Image.Image
+    boxes: tuple[int, int]
+    alone: int
 
 
 class Drawings:
@@ -110,33 +127,68 @@ class Drawings:
         Raises:
             OutputError: A file cannot be written.
         """
-        found = list(self._found(real, second, threads))
-        shares = all(_shares(one.left) for one in found)
-        turned = shares and isinstance(self._reader, FinishedBoxes)
+        pictures = drawn_pairs(
+            self._reader, self._source, self._numbers, (real, second), names, threads=threads
+        )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self._folder, error) from None
         files = []
-        for number, one in enumerate(found, 1):
-            picture = self._source.pictures(one.sample)[one.place]
-            size = picture.levels.shape
-            left, right = (_pixels(d, size, shares, turned) for d in (one.left, one.right))
-            files.append(self._folder / f"{number:03d}-{picture.name}.png")
-            _save(side_by_side(picture.levels, *_sides(names, left, right)), files[-1])
+        for number, pair in enumerate(pictures, 1):
+            files.append(self._folder / f"{number:03d}-{pair.name}.png")
+            _save(pair.image, files[-1])
         return tuple(files)
 
-    def _found(self, real: ir.Model, second: ir.Model, threads: int) -> Iterator[_Found]:
-        first, other = (make_session(model, threads=threads) for model in (real, second))
-        for number in self._numbers:
-            count = len(self._source.pictures(number))
-            if not count:
-                continue
-            (feed,) = self._source.feeds([number])
-            sides = [_boxes(self._reader, session.run(feed)) for session in (first, other)]
-            # Rows of several pictures that the model numbers itself stand in one list.
-            if len(sides[0]) == len(sides[1]) == count:
-                yield from (_Found(number, i, sides[0][i], sides[1][i]) for i in range(count))
+
+def drawn_pairs(  # noqa: PLR0913 (two of the six are pairs of one kind)
+    reader: Reader,
+    source: DataSource,
+    numbers: Sequence[int],
+    models: tuple[ir.Model, ir.Model],
+    names: tuple[str, str],
+    *,
+    threads: int = 1,
+) -> Iterator[DrawnPair]:
+    """Runs both models, with all of onnxruntime's optimizations, and draws what they find.
+
+    Args:
+        reader: Of the float model's outputs, with boxes that can be decoded.
+        source: Where samples come from.
+        numbers: Those to draw; those that are no pictures are left out.
+        models: The float model and the other one.
+        names: What they are called.
+        threads: Threads inside an operator.
+
+    Yields:
+        A drawing for every picture, in order.
+    """
+    sessions = [make_session(model, threads=threads) for model in models]
+    found = list(_found(reader, source, numbers, sessions))
+    shares = all(_shares(one.left) for one in found)
+    turned = shares and isinstance(reader, FinishedBoxes)
+    for one in found:
+        picture = source.pictures(one.sample)[one.place]
+        size = picture.levels.shape
+        left, right = (_pixels(d, size, shares, turned) for d in (one.left, one.right))
+        sides = _sides(names, left, right)
+        alone = sum(len(side.detections.scores) - len(side.matched) for side in sides)
+        boxes = len(left.scores), len(right.scores)
+        yield DrawnPair(picture.name, side_by_side(picture.levels, *sides), boxes, alone)
+
+
+def _found(
+    reader: Reader, source: DataSource, numbers: Sequence[int], sessions: Sequence[Session]
+) -> Iterator[_Found]:
+    for number in numbers:
+        count = len(source.pictures(number))
+        if not count:
+            continue
+        (feed,) = source.feeds([number])
+        sides = [_boxes(reader, session.run(feed)) for session in sessions]
+        # Rows of several pictures that the model numbers itself stand in one list.
+        if len(sides[0]) == len(sides[1]) == count:
+            yield from (_Found(number, i, sides[0][i], sides[1][i]) for i in range(count))
 
 
 def _sides(names: tuple[str, str], left: Detections, right: Detections) -> tuple[Side, Side]:

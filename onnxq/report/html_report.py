@@ -1,159 +1,147 @@
 """The report for a browser: one file that needs nothing from outside.
 
-The frame is ``template.html`` beside this file. Everything that comes from a model or a user is
-escaped; the page allows no script at all.
+The data of its sections come from :mod:`onnxq.report.page`, their form from the templates there.
+jinja2 escapes all that comes from a model or a user; data for the script are JSON in which ``<``
+does not occur. The page forbids itself everything but its own style and its own script, which it
+knows by its hash.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from html import escape
+import math
+from functools import cache
 from importlib import resources
-from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jinja2
+from markupsafe import Markup
+
+from onnxq.report.page.depth import depth
+from onnxq.report.page.flow import flow
+from onnxq.report.page.kernels import operator_bars
+from onnxq.report.page.refusals import refusals
+from onnxq.report.page.rows import node_rows
+from onnxq.report.page.story import cards, lead, steps
+from onnxq.report.page.values import histograms, weight_ranges
 from onnxq.report.ranges import HEADS, cells, quant_ranges
-from onnxq.report.summary import facts, float_groups
-from onnxq.report.units import count_text, percent_text
+from onnxq.report.summary import facts
+from onnxq.report.units import bytes_text, count_text, percent_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from onnxq.report.result import HeavyLayer, Result, TraceRow
+    from onnxq.report.page.rows import NodeRow
+    from onnxq.report.result import Result
 
 __all__ = ["html_report"]
 
+_HOME = "onnxq.report.page"
+
 
 def html_report(result: Result) -> str:
-    """Returns the report as one HTML document."""
-    frame = resources.files("onnxq.report").joinpath("template.html").read_text("utf-8")
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
-    return Template(frame).substitute(
-        title=escape(result.source),
-        subtitle=escape("not written" if result.path is None else f"written to {result.path}"),
-        facts=_facts(result),
-        warnings=_warnings(result),
-        layers=_layers(result),
-        stayed_float=_stayed_float(result),
-        ranges=_folded("Ranges", HEADS, _ranges(result)),
-        passes=_folded("Passes", ("pass", "kind", "s", "did", "refused", ""), _passes(result)),
-        notes=_folded("Notes", ("", "pass", "where", "what"), _notes(result)),
-        options=_folded("Options", ("option", "value"), _options(result)),
-        versions=escape(versions),
-    )
+    """Returns the report as one HTML document.
 
-
-def _cell(text: str, kind: str = "") -> str:
-    """One table cell; ``text`` is escaped here and nowhere else."""
-    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of ready cells; it needs no head row if no column has a name."""
-    names = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    head = f"<thead><tr>{names}</tr></thead>\n" if any(heads) else ""
-    body = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
-    return f'<div class="scroll"><table>\n{head}<tbody>\n{body}\n</tbody>\n</table></div>'
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
-
-
-def _folded(title: str, heads: Sequence[str], rows: Sequence[Iterable[str]]) -> str:
-    if not rows:
-        return ""
-    heading = escape(f"{title} ({len(rows)})")
-    return f"<details>\n<summary>{heading}</summary>\n{_table(heads, rows)}\n</details>"
-
-
-def _facts(result: Result) -> str:
-    rows = [
-        (_cell(fact.label), _cell(fact.value, "number"), _cell(fact.detail, fact.tone))
-        for fact in facts(result)
-    ]
-    return _table(("", "", ""), rows)
-
-
-def _warnings(result: Result) -> str:
-    if not result.warnings:
-        return ""
-    lines = "\n".join(f"<p>{escape(text)}</p>" for text in result.warnings)
-    return f'<section class="panel warning">\n{lines}\n</section>'
-
-
-def _layers(result: Result) -> str:
-    if not result.heavy:
-        return ""
-    total = sum(layer.macs for layer in result.heavy) or 1
-    most = max(layer.macs for layer in result.heavy) or 1
-    reasons = {node.node: node.reason for node in result.stayed_float}
-    bits = {weight.node: str(weight.bits) for weight in result.weights}
-    rows = [
-        (*_layer(layer, total, most, reasons), _cell(bits.get(layer.node, ""), "number"))
-        for layer in result.heavy
-    ]
-    heads = ("node", "op", "MACs", "share", "", "runs as", "weight bits")
-    return _section("Heavy layers", _table(heads, rows))
-
-
-def _layer(layer: HeavyLayer, total: int, most: int, reasons: dict[str, str]) -> tuple[str, ...]:
-    kind = "" if layer.integer else ' class="float"'
-    runs_as = "integer" if layer.integer else f"float: {reasons.get(layer.node, 'no reason given')}"
+    Without ``result.evidence`` it holds what the other reports hold: summary, layers, passes,
+    refusals, options.
+    """
+    rows = node_rows(result)
+    found = _evidence(result, rows)
+    script = _text("report.js")
     return (
-        _cell(layer.node, "name"),
-        _cell(layer.op),
-        _cell(count_text(layer.macs), "number"),
-        _cell(percent_text(layer.macs / total), "number"),
-        f'<td class="bar"><i{kind} style="width:{100 * layer.macs / most:.1f}%"></i></td>',
-        _cell(runs_as),
-    )
-
-
-def _stayed_float(result: Result) -> str:
-    rows = [
-        (
-            _cell(group.what, "name"),
-            _cell(count_text(group.macs) if group.macs else "", "number"),
-            _cell(group.reason),
+        _environment()
+        .get_template("report.html")
+        .render(
+            result=result,
+            facts=facts(result),
+            cards=cards(result),
+            lead=lead(result),
+            steps=steps(result),
+            rows=rows,
+            total_macs=sum(layer.macs for layer in result.heavy),
+            refusals=refusals(result),
+            range_heads=HEADS,
+            ranges=[cells(one) for one in quant_ranges(result.plan)],
+            sections=_sections(result, found),
+            style=Markup(_text("report.css")),  # noqa: S704 (the package's own)
+            script=Markup(script),  # noqa: S704 (the package's own)
+            script_hash=_hash(script),
+            **found,
         )
-        for group in float_groups(result.stayed_float)
-    ]
-    return _section("Stayed float", _table(("node", "MACs", "reason"), rows)) if rows else ""
-
-
-def _ranges(result: Result) -> list[tuple[str, ...]]:
-    return [
-        (_cell(name, "name"), *map(_cell, others))
-        for name, *others in map(cells, quant_ranges(result.plan))
-    ]
-
-
-def _passes(result: Result) -> list[tuple[str, ...]]:
-    return [_pass(row) for row in result.trace]
-
-
-def _pass(row: TraceRow) -> tuple[str, ...]:
-    undone = f"rolled back: {row.rolled_back}" if row.rolled_back else ""
-    return (
-        _cell(row.name, "name"),
-        _cell(row.kind),
-        _cell(f"{row.seconds:.2f}", "number"),
-        _cell(str(row.fired), "number"),
-        _cell(str(row.refused), "number"),
-        _cell(undone, "bad"),
     )
 
 
-def _notes(result: Result) -> list[tuple[str, ...]]:
-    return [
-        (_cell(n.kind.value), _cell(n.source, "name"), _cell(n.where, "name"), _cell(n.text))
-        for n in result.notes
-    ]
+def _sections(result: Result, found: dict[str, Any]) -> dict[str, str]:
+    """Returns id → template of the sections that have something to show, in their order."""
+    data = found["data"] or {"values": [], "weights": []}
+    shown = {
+        "summary": True,
+        "done": result.trace,
+        "depth": found["depth"],
+        "layers": result.heavy or found["flow"],
+        "values": data["values"] or quant_ranges(result.plan),
+        "weights": data["weights"],
+        "time": found["bars"],
+        "detections": found["drawings"],
+        "graph": found["flow"],
+        "refusals": refusals(result),
+        "reproduce": True,
+    }
+    return {name: f"{name}.html" for name, content in shown.items() if content}
 
 
-def _options(result: Result) -> list[tuple[str, ...]]:
-    return [
-        (_cell(name.replace("_", "-"), "name"), _cell(json.dumps(value, ensure_ascii=False)))
-        for name, value in result.options.items()
-    ]
+def _evidence(result: Result, rows: list[NodeRow]) -> dict[str, Any]:
+    """Returns what the sections show that only ``--report`` collects."""
+    found = result.evidence
+    if found is None:
+        return {"data": None, "depth": None, "flow": None, "bars": [], "drawings": []}
+    values = [] if found.stats is None else histograms(found.stats, result.plan)
+    times = found.float_times, found.integer_times
+    return {
+        "data": {"values": values, "weights": weight_ranges(found.weights)},
+        "depth": depth(rows),
+        "flow": flow(found.model, rows, frozenset(result.plan.values)),
+        "bars": operator_bars(*times) if any(times) else [],
+        "drawings": found.drawings,
+    }
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["infinity"] = math.inf
+    environment.filters.update(
+        bytes=bytes_text,
+        count=count_text,
+        percent=percent_text,
+        picture=_picture,
+        data=_data,
+        plain=lambda value: json.dumps(value, ensure_ascii=False),
+    )
+    return environment
+
+
+def _text(name: str) -> str:
+    return resources.files(_HOME).joinpath("templates", name).read_text("utf-8")
+
+
+def _hash(script: str) -> str:
+    """Returns the name by which a page may allow one script alone."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _picture(content: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+def _data(value: object) -> Markup:
+    """Returns JSON for a script element: a name with ``</script>`` must not end it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 (escaped for its place)

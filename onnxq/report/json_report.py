@@ -32,6 +32,7 @@ def json_report(result: Result) -> str:
         "versions": dict(sorted(result.versions.items())),
         "options": dict(result.options),
         "seed": result.seed,
+        "command": result.command,
         "model": {
             "source": result.source,
             "data": result.data,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.target import Target
+    from onnxq.report.evidence import Evidence
     from onnxq.report.weight_bits import LayerWeight
     from onnxq.tasks.base import Task
 
@@ -186,6 +187,7 @@ class TraceRow:
         fired: Places where it did something.
         refused: Places where it would not.
         rolled_back: Why its work was undone; None if it stands.
+        summary: What the pass does, in one line.
     """
 
     name: str
@@ -195,6 +197,7 @@ class TraceRow:
     fired: int = 0
     refused: int = 0
     rolled_back: str | None = None
+    summary: str = ""
 
     @classmethod
     def of(cls, entry: TraceEntry) -> Self:
@@ -208,6 +211,7 @@ class TraceRow:
             fired=kinds.count(NoteKind.FIRED),
             refused=kinds.count(NoteKind.REFUSED),
             rolled_back=entry.rolled_back,
+            summary=entry.summary,
         )
 
 
@@ -237,6 +241,8 @@ class Result:
         options: Option name → value, in plain types.
         versions: Package name → version.
         seed: Of all that was drawn.
+        command: What to type to get it again; empty if Python objects were given.
+        evidence: What the report for a browser shows beyond all this; None = it was not asked for.
     """
 
     model: ir.Model
@@ -259,6 +265,8 @@ class Result:
     options: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    command: str = ""
+    evidence: Evidence | None = None
 
     def metric(self, name: str) -> float | None:
         """Returns what ``--require`` calls ``name``; None if it was not measured.

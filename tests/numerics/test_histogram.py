@@ -109,3 +109,23 @@ def test_subsample_is_bounded_and_visits_every_channel(shape: tuple[int, ...]) -
 def test_add_takes_no_more_than_asked() -> None:
     x = np.ones(10_000, np.float32)
     assert 1 <= Histogram.empty().add(x, 100).total <= 100
+
+
+@given(ARRAYS, st.integers(2, 64))
+def test_coarser_bins_hold_the_same_elements(x: npt.NDArray[np.float32], bins: int) -> None:
+    fine = Histogram.of(x)
+    coarse = fine.coarser(bins)
+    assert coarse.counts.size <= bins
+    assert coarse.total == fine.total
+    assert coarse.counts[: coarse.below].sum() == fine.counts[: fine.below].sum()
+    assert coarse.same_as(Histogram.of(x, coarse.exponent))
+
+
+def test_the_share_below_counts_zeros_and_parts_of_bins() -> None:
+    histogram = Histogram.of(np.array([-2.0, 0, 0, 0.5, 0.75, 3.0], np.float32))
+    assert histogram.share_below(-3) == 0
+    assert histogram.share_below(0) == pytest.approx(1 / 6)
+    assert histogram.share_below(0.25) == pytest.approx(3 / 6)
+    assert histogram.share_below(1) == pytest.approx(5 / 6)
+    assert histogram.share_below(4) == 1
+    assert Histogram.empty().share_below(1) == 0

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
+from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from onnxq.report.evidence import WeightRanges
 from onnxq.report.html_report import html_report
 from onnxq.report.result import FloatNode, HeavyLayer
+from tests.report.page.evidence import result_with_evidence
 from tests.report.samples import sample_result
+
+if TYPE_CHECKING:
+    from onnxq.report.result import Result
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -36,6 +48,11 @@ class Nesting(HTMLParser):
         self.text.append(data)
 
 
+@pytest.fixture(scope="module")
+def made() -> Result:
+    return result_with_evidence()
+
+
 def parsed(page: str) -> Nesting:
     parser = Nesting()
     parser.feed(page)
@@ -51,15 +68,68 @@ def test_it_is_well_formed_and_holds_the_facts() -> None:
         assert part in text
 
 
-def test_it_needs_nothing_from_outside() -> None:
-    page = html_report(sample_result())
+def test_it_needs_nothing_from_outside(made: Result) -> None:
+    page = html_report(made)
 
-    assert not re.search(r"(?:src|href)\s*=|url\(|@import|https?:", page)
-    assert "script" not in parsed(page).tags
+    assert not re.search(r"url\(|@import|<link|<base|<iframe", page)
+    sources = re.findall(r"(?:src|href|action)\s*=\s*[\"']?([^\"' >]*)", page)
+    assert {source.partition("/")[0] for source in sources if source[0] != "#"} == {"data:image"}
+    assert set(re.findall(r"https?://[^\"' ]*", page)) == {"http://www.w3.org/2000/svg"}
 
 
-def test_it_follows_the_readers_light_or_dark() -> None:
-    assert "prefers-color-scheme: dark" in html_report(sample_result())
+def test_it_allows_itself_its_own_script_alone(made: Result) -> None:
+    page = html_report(made)
+
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert unescape(policy) == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+
+
+def test_every_link_and_label_has_its_place(made: Result) -> None:
+    page = html_report(made)
+
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert sorted(ids) == sorted(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
+
+
+def test_every_id_that_the_script_needs_exists(made: Result) -> None:
+    page = html_report(made)
+
+    ids = set(re.findall(r' id="([^"]*)"', page))
+    assert set(re.findall(r'\$\("([^"]*)"\)', page)) <= ids
+
+
+def test_it_has_a_section_for_all_that_was_measured(made: Result) -> None:
+    sections = re.findall(r'<section id="(\w+)"', html_report(made))
+
+    assert sections == [
+        "summary",
+        "done",
+        "depth",
+        "layers",
+        "values",
+        "weights",
+        "time",
+        "detections",
+        "graph",
+        "refusals",
+        "reproduce",
+    ]
+
+
+def test_without_evidence_it_has_what_other_reports_have() -> None:
+    sections = re.findall(r'<section id="(\w+)"', html_report(sample_result()))
+
+    assert sections == ["summary", "done", "layers", "refusals", "reproduce"]
+
+
+def test_the_same_result_makes_the_same_page(made: Result) -> None:
+    assert html_report(made) == html_report(made)
 
 
 @pytest.mark.parametrize("field", ["node", "reason"])
@@ -71,15 +141,33 @@ def test_names_are_escaped(field: str) -> None:
 
     page = parsed(html_report(sample_result(stayed_float=(node,), heavy=(layer,))))
 
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert any(nasty in text for text in page.text)
 
 
+def test_names_do_not_end_the_data(made: Result) -> None:
+    assert made.evidence is not None
+    nasty = "</script><script>alert(1)</script>"
+    ranges = np.ones(2, np.float32)
+    weights = (WeightRanges(nasty, ranges, ranges, per_channel=True),)
+    page = html_report(replace(made, evidence=replace(made.evidence, weights=weights)))
+
+    assert parsed(page).tags.count("script") == 2
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert json.loads(data)["weights"][0]["name"] == nasty
+
+
 def test_a_float_layer_shows_its_reason() -> None:
-    assert "float: its range collapses" in html_report(sample_result())
+    row = re.findall(r"<tr>.*stem.*</tr>", html_report(sample_result()))
+    assert "its range collapses" in row[0]
 
 
 def test_an_empty_result_has_no_empty_tables() -> None:
     bare = sample_result(heavy=(), stayed_float=(), notes=(), trace=(), warnings=(), options={})
 
-    assert parsed(html_report(bare)).tags.count("table") == 1
+    # The facts, the options and the versions.
+    assert parsed(html_report(bare)).tags.count("table") == 3
+
+
+def test_a_float_layer_that_no_pass_gave_a_reason_says_so() -> None:
+    assert "no reason given" in html_report(sample_result(stayed_float=()))

@@ -20,6 +20,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "versions",
         "options",
         "seed",
+        "command",
         "model",
         "target",
         "fidelity",

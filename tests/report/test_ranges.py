@@ -69,7 +69,7 @@ def test_json_has_all_numbers() -> None:
 def test_the_page_lists_all() -> None:
     page = html_report(sample_result(plan=QuantPlan({"<x>": planned(), "y": planned(p=None)})))
 
-    assert "Ranges (2)" in page
+    assert "All chosen ranges (2)" in page
     assert "&lt;x&gt;" in page
     assert "-5 … 122.5" in page
 

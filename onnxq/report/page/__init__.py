@@ -1,0 +1,1 @@
+"""The parts of the report for a browser: each file makes the data of one section."""
