@@ -7,12 +7,15 @@ from typing import NamedTuple, Self
 
 from onnxq.errors import ConfigError
 
-__all__ = ["CALIBRATION_METHODS", "CalibrationMethod"]
+__all__ = ["AUTO", "CALIBRATION_METHODS", "CalibrationMethod"]
 
 CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
 """What there is to fit a range by, for people; others search beyond."""
 
-_SEARCHES = ("adaptive-lp", "pd")
+AUTO = "auto"
+"""The method that tries one after the other."""
+
+_SEARCHES = ("adaptive-lp", "pd", AUTO)
 
 _PERCENT = 99.99
 _SQUARES = 2.0
@@ -22,7 +25,8 @@ class CalibrationMethod(NamedTuple):
     """How activation ranges are fitted.
 
     Attributes:
-        name: "minmax", "percentile", "kl", "mse", "lp", "adaptive-lp" or "pd".
+        name: "minmax", "percentile", "kl", "mse", "lp", "adaptive-lp", "pd" or
+            "auto".
         percent: For percentile: how much of the values the range holds, in (50, 100].
         p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what a search starts
             from. None where no error is minimized.
@@ -34,7 +38,7 @@ class CalibrationMethod(NamedTuple):
 
     @property
     def searches(self) -> bool:
-        """Whether it is a pass of its own, which starts from what mse finds."""
+        """Whether it is more than a fit: passes of its own, which start from what mse finds."""
         return self.name in _SEARCHES
 
     @classmethod
@@ -57,5 +61,5 @@ class CalibrationMethod(NamedTuple):
             return cls(name, p=value)
         raise ConfigError(
             f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 "
-            f"and up to 100, P from 1 to 4, or {' or '.join(_SEARCHES)}"
+            f"and up to 100, P from 1 to 4; or {', '.join(_SEARCHES[:-1])} or {_SEARCHES[-1]}"
         )

@@ -99,7 +99,8 @@ Calibration = Annotated[
     typer.Option(
         metavar="METHOD",
         help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
-        "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs.",
+        "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs; "
+        "auto, which tries all of these, the cheap ones first.",
     ),
 ]
 Rounding = Annotated[

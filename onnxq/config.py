@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onnxq.budget import Budget
-from onnxq.calibration_method import CalibrationMethod
+from onnxq.calibration_method import AUTO, CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.options import METRICS, READERS, Requirement, flag
 from onnxq.pipeline_file import Pipeline
@@ -137,6 +137,11 @@ class Config(Options):
         self._refuse_idle_budget()
         if self.passes and self.pipeline is not None:
             raise ConfigError("--passes and --pipeline both say which passes run; give one of them")
+        if self.calibration == AUTO and self.pipeline is not None and self.pipeline.plan:
+            raise ConfigError(
+                f"--calibration {AUTO} chooses among passes that --pipeline lists; leave its "
+                "[[plan]] tables out, or give another method"
+            )
 
     @property
     def calibration_method(self) -> CalibrationMethod:

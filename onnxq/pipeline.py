@@ -17,12 +17,13 @@ from onnxq.data.given import given_files
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import load_preprocess
 from onnxq.errors import ConfigError, ModelError, TargetError
+from onnxq.fitting import Fitting
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.graph.spec_integer import check_integer
 from onnxq.manager import PassManager, silent, teller
-from onnxq.passes.lower import lowered, lowering_of, simulated
-from onnxq.passes.plan import dataless_passes, deciding_passes, fitting_passes
+from onnxq.passes.lower import lowering_of
+from onnxq.passes.plan import deciding_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.plan.check import check_plan
 from onnxq.plan.plan_file import load_plan
@@ -43,6 +44,8 @@ from onnxq.stages import plan_context, read, rewritten
 from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import onnx_ir as ir
 
     from onnxq.config import Config
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     from onnxq.graph.io import ModelSource
     from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
-    from onnxq.passbase import PlanContext, PlanPass
+    from onnxq.passbase import PlanContext
     from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
@@ -109,7 +112,9 @@ def optimize(
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
             context = _observed(context, plan, samples, config, tell)
-        plan = manager.revise(context, _revising_passes(context, task, config, foreign, size), plan)
+        judge = partial(_judged, original, context, task, samples, config)
+        fitting = Fitting(manager, context, plan, task, foreign, size)
+        plan = fitting.complete(config, judge, tell)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
     _CHECKS[config.format](quantized)
@@ -220,22 +225,6 @@ def _rewritten(
     return rewritten(original, manager, config, [*own, *foreign.rewrites], prior), prior
 
 
-def _revising_passes(
-    context: PlanContext, task: Task, config: Config, foreign: ForeignPasses, size: int
-) -> list[PlanPass]:
-    """Returns the passes that complete the plan, by statistics or without data."""
-    if context.stats is None:
-        return dataless_passes(config)
-    return fitting_passes(
-        config,
-        partial(lowered, target=context.target),
-        foreign.plans,
-        simulate=partial(simulated, target=context.target),
-        at_outputs=task.loss,
-        float_bytes=size,
-    )
-
-
 def _observed(
     context: PlanContext, plan: QuantPlan, samples: CalibrationData, config: Config, tell: Progress
 ) -> PlanContext:
@@ -273,15 +262,8 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     if not samples.any:
         make_session(quantized, trial=True)
         return Proof(Fidelity.of(TaskFidelity(), task, 0), None, ())
-    numbers = samples.judges()
-    found = fidelity(
-        original,
-        quantized,
-        samples.feeds(numbers),
-        task=task,
-        threads=config.cores,
-        progress=teller(tell, "verify", len(numbers)),
-    )
+    told = teller(tell, "verify", len(samples.judges()))
+    found = _fidelity(original, quantized, task, samples, config, told)
     feed = next(iter(samples.spread(1)))
     away = load_target(config.target).provider != CPU
     tell("benchmark", 0, 1)
@@ -289,6 +271,31 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     proof = Proof(found, times, heavy_layers(quantized, feed))
     tell("benchmark", 1, 1)
     return proof
+
+
+def _fidelity(  # noqa: PLR0913 (as for verifying)
+    original: ir.Model,
+    quantized: ir.Model,
+    task: Task,
+    samples: CalibrationData,
+    config: Config,
+    progress: Callable[[int], None] | None = None,
+) -> Fidelity:
+    feeds = samples.feeds(samples.judges())
+    return fidelity(original, quantized, feeds, task=task, threads=config.cores, progress=progress)
+
+
+def _judged(  # noqa: PLR0913 (all but the last are the same for every plan)
+    original: ir.Model,
+    context: PlanContext,
+    task: Task,
+    samples: CalibrationData,
+    config: Config,
+    plan: QuantPlan,
+) -> Fidelity:
+    """Measures a plan that may be taken."""
+    lowering = lowering_of(plan, context.model, context.target, config.format)
+    return _fidelity(original, lowering(context.model).model, task, samples, config)
 
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:

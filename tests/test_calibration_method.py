@@ -20,7 +20,7 @@ def test_anything_else_is_refused_with_what_there_is(text: str) -> None:
         CalibrationMethod.parse(text)
     assert str(caught.value) == (
         f"--calibration '{text}' is unknown; choose {CALIBRATION_METHODS}, PERCENT above 50 and up "
-        "to 100, P from 1 to 4, or adaptive-lp or pd"
+        "to 100, P from 1 to 4; or adaptive-lp, pd or auto"
     )
 
 
@@ -33,6 +33,6 @@ def test_only_errors_have_an_exponent() -> None:
 
 
 def test_searches_are_passes_of_their_own() -> None:
-    methods = ("mse", "minmax", "kl", "percentile", "lp:3", "adaptive-lp", "pd")
+    fits, searches = ["mse", "minmax", "kl", "percentile", "lp:3"], ["adaptive-lp", "pd", "auto"]
 
-    assert [m for m in methods if CalibrationMethod.parse(m).searches] == ["adaptive-lp", "pd"]
+    assert [m for m in fits + searches if CalibrationMethod.parse(m).searches] == searches

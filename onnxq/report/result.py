@@ -107,6 +107,15 @@ class Fidelity(TaskFidelity):
             default=None,
         )
 
+    def metric(self, name: str) -> float | None:
+        """Returns what ``--require`` calls "sqnr", "agreement" or "f1"; None = not measured."""
+        measured = {
+            "sqnr": None if self.worst is None else self.worst[1],
+            "agreement": None if self.agreement is None else self.agreement.value,
+            "f1": None if self.boxes is None else self.boxes.f1,
+        }
+        return measured[name]
+
     @property
     def few(self) -> bool:
         """Whether there were fewer samples than a fair judgement needs."""
@@ -274,19 +283,11 @@ class Result:
         Args:
             name: One of ``onnxq.options.METRICS``.
         """
-        worst, agreement, boxes = (
-            self.fidelity.worst,
-            self.fidelity.agreement,
-            self.fidelity.boxes,
-        )
         measured = {
-            "sqnr": worst[1] if worst is not None else None,
-            "agreement": agreement.value if agreement is not None else None,
-            "f1": boxes.f1 if boxes is not None else None,
             "speedup": self.latency.speedup if self.latency is not None else None,
-            "integer": None if self.made_for and self.made_for.away else self.integer_share,
+            "integer": self.integer_share,
         }
-        return measured[name]
+        return measured[name] if name in measured else self.fidelity.metric(name)
 
 
 def require(result: Result, requirements: Iterable[Requirement]) -> None:

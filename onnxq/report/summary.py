@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from onnxq.calibration_method import AUTO
 from onnxq.report.bits import narrow_text
 from onnxq.report.result import ENOUGH_SAMPLES
 from onnxq.report.units import bytes_text, percent_text
@@ -14,6 +15,7 @@ from onnxq.report.weight_bits import weights_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from onnxq.plan.note import Note
     from onnxq.report.result import Fidelity, FloatNode, Latency, MadeFor, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
 
@@ -65,6 +67,7 @@ def facts(result: Result) -> list[Fact]:
         _latency(result.latency),
         *fidelity_facts(result.fidelity),
         _integer(result),
+        *_calibration(result.notes),
         *_bits(result),
     ]
 
@@ -235,6 +238,15 @@ def _bits(result: Result) -> Iterator[Fact]:
     for note in result.notes:
         if (note.source, note.where) == _BUDGETS:
             yield Fact("budget", *note.text.split(": ", 1))
+
+
+def _calibration(notes: Iterable[Note]) -> Iterator[Fact]:
+    """Says which method was taken where several were tried, and why."""
+    found = [note for note in notes if note.source == AUTO]
+    if found:
+        *tried, last = found
+        why = last.text.removeprefix("taken: ")
+        yield Fact("calibration", last.where, f"{why}; tried: {', '.join(n.where for n in tried)}")
 
 
 def _operators(ops: Counter[str]) -> str:

@@ -6,6 +6,7 @@ import functools
 import itertools
 from typing import TYPE_CHECKING
 
+from onnxq.calibration_method import AUTO
 from onnxq.passes.plan.adaptive_lp import AdaptiveLp
 from onnxq.passes.plan.allocate_bits import AllocateBits
 from onnxq.passes.plan.assign_integers import AssignIntegers
@@ -50,7 +51,7 @@ def needed_passes(config: Config) -> frozenset[str]:
     """Returns :data:`NEEDED` and the names of what other options cannot do without."""
     asked = {
         NarrowActivations.name: config.activations < _EIGHT,
-        config.calibration: config.calibration_method.searches,
+        config.calibration: config.calibration_method.searches and config.calibration != AUTO,
         AllocateBits.name: bool(config.budget),
     }
     return NEEDED | {name for name, needed in asked.items() if needed}

@@ -118,12 +118,23 @@ def test_layers_are_equalized_for_one_scale_per_weight_or_on_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["minmax", "percentile:99.9", "kl", "mse", "lp:3", "adaptive-lp", "pd"]
+    "method", ["minmax", "percentile:99.9", "kl", "mse", "lp:3", "adaptive-lp", "pd", "auto"]
 )
 def test_every_calibration_method_leads_to_a_result(method: str) -> None:
     made = optimized(calibration=method)
     assert made.options["calibration"] == method
     assert made.fidelity.sqnr["y"] > 30
+
+
+def test_auto_says_which_methods_it_tried_and_takes_one() -> None:
+    made = optimized(calibration="auto")
+    notes = [note for note in made.notes if note.source == "auto"]
+
+    assert [note.where for note in notes][:4] == ["mse", "lp:1.5", "lp:3", "kl"]
+    assert notes[-1].text.startswith("taken: ")
+    assert [row.name for row in made.trace].count("fit-activations") == 1
+    assert [note for note in optimized(calibration="auto", require="sqnr>=1").notes
+            if note.source == "auto"][-1].text == "taken: it meets what is required"  # fmt: skip
 
 
 def test_percentile_cuts_what_minmax_keeps() -> None:

@@ -37,6 +37,16 @@ def test_ratios_are_in_decibels(ratio: float, text: str) -> None:
     assert db_text(ratio) == text
 
 
+def test_what_auto_tried_is_told() -> None:
+    tried = [Note(NoteKind.INFO, "auto", method, "10 dB") for method in ("mse", "kl")]
+    notes = (*tried, Note(NoteKind.FIRED, "auto", "mse", "taken: kl gains 0.1 dB"))
+
+    (fact,) = facts_on("calibration", notes=notes)
+
+    assert (fact.value, fact.detail) == ("mse", "kl gains 0.1 dB; tried: mse, kl")
+    assert not facts_on("calibration")
+
+
 def test_the_data_are_told_where_there_are_any() -> None:
     assert facts_on("data", data="64 of 96 samples; images") == [
         Fact("data", "64 of 96 samples", "images")
