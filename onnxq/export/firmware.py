@@ -4,8 +4,8 @@
 ``constants.bin`` holds weights, multipliers, shifts and tables, little-endian, each at a multiple
 of 16 bytes. Shapes are those of one run, so symbolic dimensions are fixed here. What depends on
 constants alone is computed, and what nodes say is spelled out (:mod:`onnxq.export.flat_nodes`).
-What the reference has no arithmetic for, such as the float tail of a detector, is left out and
-listed; the values that it would read are outputs.
+What computes floats, such as the tail of a detector, is left out and listed
+(:mod:`onnxq.export.integer_part`); the values that it would read are outputs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxq.atomic import pending_folder
-from onnxq.errors import ModelError
 from onnxq.export.flat_nodes import flat_nodes
+from onnxq.export.integer_part import integer_part
 from onnxq.export.raw import description, raw_bytes
 from onnxq.export.roles import role
 from onnxq.export.scales import scales
 from onnxq.graph.io import fingerprint, load
-from onnxq.graph.query import read_values
-from onnxq.reference import evaluate
 from onnxq.report.assemble import label
 from onnxq.runtime.probe import check_shapes, parse_shapes, probe_feed
 
@@ -78,8 +76,7 @@ def export_firmware(
         shapes: ``INPUT=1x3x224x224`` for inputs with symbolic dimensions, which are 1 otherwise.
 
     Raises:
-        ModelError: The model cannot be read, nothing of it can be computed exactly, or an integer
-            overflows.
+        ModelError: The model cannot be read, it has no integer part, or an integer overflows.
         ConfigError: A shape does not fit.
         OutputError: The folder is there already, or cannot be written.
     """
@@ -103,50 +100,15 @@ def export_firmware(
 
 
 def _tables(model: ir.Model, feed: Mapping[str, Array]) -> _Tables:
-    """Runs the model once and writes down what was run."""
-    graph = model.graph
-    left_out: list[str] = []
-    found = evaluate(model, feed, _every_name(graph), refused=lambda e: left_out.append(str(e)))
-    arrays = dict(found)
-    varying = _varying(graph)
-    run = [node for node in graph if node.outputs[0] in arrays and node.outputs[0] in varying]
-    if not run:
-        raise ModelError(f"nothing in it is exact: {next(iter(left_out), 'it is empty')}")
-    tables = _Tables(arrays, scales(graph), left_out)
-    tables.inputs = [tables.number(value) for value in graph.inputs if value in varying]
-    for node in run:
-        for flat in flat_nodes(node, arrays):
+    """Writes down what of a model is run."""
+    part = integer_part(model, feed)
+    tables = _Tables(part.arrays, scales(model.graph), part.left_out)
+    tables.inputs = [tables.number(value) for value in part.inputs]
+    for node in part.nodes:
+        for flat in flat_nodes(node, part.arrays):
             tables.add(flat, str(node.name))
-    outputs = _outputs(graph, arrays.keys() & varying)
-    tables.outputs = [tables.number(value) for value in outputs]
+    tables.outputs = [tables.number(value) for value in part.outputs]
     return tables
-
-
-def _every_name(graph: ir.Graph) -> list[str]:
-    values = [*graph.inputs, *graph.initializers.values()]
-    values += [value for node in graph for value in node.outputs]
-    return [value.name for value in values if value.name]
-
-
-def _varying(graph: ir.Graph) -> set[ir.Value]:
-    """Returns the values that depend on what is fed; a shape does not."""
-    varying = {value for value in graph.inputs if value.const_value is None}
-    for node in graph:
-        if node.op_type not in ("Shape", "Size") and not varying.isdisjoint(read_values(node)):
-            varying.update(node.outputs)
-    return varying
-
-
-def _outputs(graph: ir.Graph, known: set[ir.Value]) -> list[ir.Value]:
-    """Returns the model's outputs, and what else is read by nodes that are left out."""
-    read = [
-        value
-        for node in graph
-        if not known.issuperset(node.outputs)
-        for value in read_values(node)
-        if value in known and not value.is_graph_input()
-    ]
-    return list(dict.fromkeys([*(value for value in graph.outputs if value in known), *read]))
 
 
 class _Tables:

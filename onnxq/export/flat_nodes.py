@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["flat_nodes"]
+__all__ = ["MOVES", "flat_nodes"]
 
-_MOVES = (
+MOVES = (
     "DepthToSpace", "Expand", "Flatten", "Identity", "Pad", "Reshape", "Resize", "Slice",
     "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
 )  # fmt: skip
+"""Operators of rule 1 that read one value alone."""
 
 
 def flat_nodes(node: ir.Node, arrays: Mapping[ir.Value, Array]) -> list[FlatNode]:
@@ -52,7 +53,7 @@ def flat_nodes(node: ir.Node, arrays: Mapping[ir.Value, Array]) -> list[FlatNode
     call = Call(node, [None if value is None else arrays[value] for value in node.inputs])
     make = _FORMS.get(node.op_type) or LOOP_NESTS.get(node.op_type)
     made = None if make is None else make(call, arrays[node.outputs[0]])
-    if made is None and node.op_type in _MOVES:
+    if made is None and node.op_type in MOVES:
         made = _moves(call)
     return made or [FlatNode(node.op_type, node.inputs, node.outputs, plain_attributes(node))]
 

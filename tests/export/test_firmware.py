@@ -150,8 +150,24 @@ def test_a_float_tail_is_left_out_and_what_it_reads_is_given_out(tmp_path: Path)
     assert "'tail' (Exp)" in index["left_out"][0]
 
 
+def test_floats_are_moved_and_not_computed_with(tmp_path: Path) -> None:
+    index = exported(
+        """f (uint8[2, 3] x) => (float[3, 2] y, float[2, 3] z) <float s = {0.5}, float c = {2}> {
+            r = DequantizeLinear (x, s)
+            y = Transpose (r)
+            [tail] m = Mul (r, c)
+            z = Sub (m, c)
+        }""",
+        tmp_path / "t",
+    )
+
+    assert [node["operator"] for node in index["nodes"]] == ["DequantizeLinear", "Transpose"]
+    assert [index["values"][i]["name"] for i in index["outputs"]] == ["y", "r"]
+    assert index["left_out"] == ["node 'tail' (Mul): it computes floats"]
+
+
 def test_nothing_exact(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"nothing in it is exact: node 'n' \(Exp\)"):
+    with pytest.raises(ModelError, match=r"it has no integer part: node 'n' \(Exp\)"):
         exported("f (float[2] x) => (float[2] y) { [n] y = Exp (x) }", tmp_path / "t")
 
 
