@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnxq.report.bench_result import Bench
     from onnxq.report.compare_result import CompareResult
     from onnxq.report.inspect_result import Inspection
+    from onnxq.report.lint_result import Linted
     from onnxq.report.result import Result
 
     __version__: str
@@ -34,12 +35,14 @@ __all__ = [
     "CompareResult",
     "Config",
     "Inspection",
+    "Linted",
     "OnnxqError",
     "Result",
     "__version__",
     "bench",
     "compare",
     "inspect",
+    "lint",
     "optimize",
 ]
 
@@ -50,6 +53,7 @@ _HOMES = {
     "CompareResult": "onnxq.report.compare_result",
     "Config": "onnxq.config",
     "Inspection": "onnxq.report.inspect_result",
+    "Linted": "onnxq.report.lint_result",
     "OnnxqError": "onnxq.errors",
     "Result": "onnxq.report.result",
 }
@@ -155,6 +159,21 @@ def inspect(model: ModelSource, *, shapes: Sequence[str] = ()) -> Inspection:
     from onnxq.inspection import inspect as run
 
     return run(model, shapes=shapes)
+
+
+def lint(model: ModelSource, *, target: str = "cpu") -> Linted:
+    """Finds what keeps a model from running on integers on a target. Prints nothing.
+
+    Args:
+        model: Any ONNX model, quantized or not, as for :func:`optimize`.
+        target: Name of a target, or its TOML file.
+
+    Raises:
+        OnnxqError: Model or target cannot be read.
+    """
+    from onnxq.linting import lint as run
+
+    return run(model, target)
 
 
 def __getattr__(name: str) -> object:

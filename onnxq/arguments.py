@@ -18,6 +18,7 @@ __all__ = [
     "Scores",
     "Sensitivity",
     "Shape",
+    "Target",
     "Task",
     "Threads",
 ]
@@ -28,6 +29,14 @@ Task = Annotated[
     typer.Option(
         metavar="NAME",
         help="What the outputs mean: auto (recognize it), classification, detection or generic.",
+    ),
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.toml",
+        help="What the model will run on: cpu (any x86-64), cpu-vnni, cpu-arm, wasm, "
+        "openvino, tensorrt, qnn, cuda, coreml, or a TOML file of your own.",
     ),
 ]
 Boxes = Annotated[str, typer.Option(metavar="A,B", help="Outputs that hold boxes.")]

@@ -1,7 +1,8 @@
 """The ``onnxq`` command: arguments become a configuration, errors become one line.
 
 Exit codes: 0 done; 1 a bug in onnxq; 2 something the user can mend; 3 a requirement is missed;
-130 interrupted. The report goes to standard output, all else to standard error.
+4 lint found something; 130 interrupted. The report goes to standard output, all else to standard
+error.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq import commands, export_commands
-from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Task, Threads
+from onnxq import commands, export_commands, lint_command
+from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Target, Task, Threads
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
 from onnxq.terminal import console, is_standard_output, progress_bars
@@ -113,14 +114,6 @@ Rounding = Annotated[
 ]
 Granularity = Annotated[
     str, typer.Option(metavar="channel|tensor", help="One scale per output channel, or per weight.")
-]
-Target = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|FILE.toml",
-        help="What the model will run on: cpu (any x86-64), cpu-vnni, cpu-arm, wasm, "
-        "openvino, tensorrt, qnn, cuda, coreml, or a TOML file of your own.",
-    ),
 ]
 Format = Annotated[
     str, typer.Option(metavar="NAME", help="Form: qdq, or integer (nothing else within).")
@@ -266,6 +259,7 @@ def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbo
 
 commands.add_to(app)
 export_commands.add_to(app)
+lint_command.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.given import given_files
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import load_preprocess
-from onnxq.errors import ConfigError, ModelError, TargetError
+from onnxq.errors import ConfigError, ModelError
 from onnxq.fitting import Fitting
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
@@ -41,6 +41,7 @@ from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.session import CPU, make_session, run_model
 from onnxq.runtime.survey import Survey
 from onnxq.stages import plan_context, read, rewritten
+from onnxq.targeting import chosen_target, with_fixed_shapes
 from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext
-    from onnxq.plan.target import Target
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
@@ -84,7 +84,7 @@ def optimize(
     """
     tell: Progress = progress or silent
     foreign = chosen_foreign(config)
-    target = _target(config, with_data=data is not None)
+    target = chosen_target(config, with_data=data is not None)
     original, warnings = read(source)
     path = _output_path(source, config)
     if path is not None:
@@ -103,7 +103,8 @@ def optimize(
         progress=tell,
         watch=None if gatherer is None else gatherer.watch,
     )
-    model, prior = _rewritten(original, samples, manager, config, foreign)
+    shaped, warnings = with_fixed_shapes(original, samples, target, warnings)
+    model, prior = _rewritten(shaped, samples, manager, config, foreign)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
     context = replace(context, prior=prior)
     if config.plan is not None:
@@ -127,23 +128,6 @@ def optimize(
         result = replace(result, evidence=gatherer.evidence(context, plan, quantized))
         tell("report", 1, 1)
     return _deliver(result, source, path, config)
-
-
-def _target(config: Config, *, with_data: bool) -> Target:
-    """Returns what the model is made for, which must know its form."""
-    target = load_target(config.target)
-    if config.format not in target.formats:
-        known = " or ".join(target.formats)
-        raise TargetError(f"{target.name} does not run --format {config.format}; give {known}")
-    if with_data and config.format == "qdq" and not target.multiplies:
-        others = [form for form in target.formats if form != config.format]
-        raise TargetError(
-            f"{target.name} has no integer kernels for layers; give --format {' or '.join(others)},"
-            " or leave out --data to store weights alone as integers"
-        )
-    if config.format == "integer" and not with_data:
-        raise ConfigError("--format integer needs --data: activation ranges come from samples")
-    return load_target(config.plan_target)
 
 
 # ---- files ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxq.conformance.check import broken_rules
 from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.graph.query import macs
@@ -116,6 +117,7 @@ def assemble(
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
         made_for=MadeFor.of(context.target, CPU, machine_target()),
+        findings=broken_rules(quantized, context.target),
         warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, context, proof)),
         options=run.config.to_dict(),
         versions={**versions(), **run.packages},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxq.report.bits import activation_bits
 from onnxq.report.json_text import json_text
+from onnxq.report.lint_json import finding_object
 from onnxq.report.ranges import quant_ranges
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def json_report(result: Result) -> str:
             {"kind": n.kind.value, "pass": n.source, "where": n.where, "text": n.text}
             for n in result.notes
         ],
+        "lint": [finding_object(found) for found in result.findings],
         "warnings": list(result.warnings),
         "timings": {
             "latency": None if result.latency is None else asdict(result.latency),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.config import Requirement
+    from onnxq.conformance.finding import Finding
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
@@ -245,6 +246,7 @@ class Result:
         notes: What passes did and refused, in order.
         trace: The passes that ran, in order.
         made_for: The target, and where it was measured; None = not told.
+        findings: Rules of the target that the model breaks, as ``onnxq lint`` lists them.
         plan: The quantization plan that was lowered.
         warnings: What the user should know, one line each.
         options: Option name → value, in plain types.
@@ -270,6 +272,7 @@ class Result:
     notes: tuple[Note, ...] = ()
     trace: tuple[TraceRow, ...] = ()
     made_for: MadeFor | None = None
+    findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -285,7 +288,7 @@ class Result:
         """
         measured = {
             "speedup": self.latency.speedup if self.latency is not None else None,
-            "integer": self.integer_share,
+            "integer": None if self.made_for and self.made_for.away else self.integer_share,
         }
         return measured[name] if name in measured else self.fidelity.metric(name)
 

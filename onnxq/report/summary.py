@@ -7,14 +7,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.calibration_method import AUTO
+from onnxq.conformance.finding import Severity
 from onnxq.report.bits import narrow_text
 from onnxq.report.result import ENOUGH_SAMPLES
 from onnxq.report.units import bytes_text, percent_text
 from onnxq.report.weight_bits import weights_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from onnxq.conformance.finding import Finding
     from onnxq.plan.note import Note
     from onnxq.report.result import Fidelity, FloatNode, Latency, MadeFor, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
@@ -63,6 +65,7 @@ def facts(result: Result) -> list[Fact]:
         *_data(result.data),
         *_input(result),
         *_target(result.made_for),
+        *_lint(result.findings),
         _size(result),
         _latency(result.latency),
         *fidelity_facts(result.fidelity),
@@ -130,6 +133,15 @@ def _target(made_for: MadeFor | None) -> Iterator[Fact]:
     yield Fact("target", made_for.target, f"{made_for.summary}{machine}")
     if made_for.stands == "documents":
         yield Fact("", "", "its rules stand on documents; they were not run here", "doubt")
+
+
+def _lint(findings: Sequence[Finding]) -> Iterator[Fact]:
+    """Says what breaks the target's rules; what only costs time is no fault."""
+    faults = [found for found in findings if found.severity is not Severity.NOTE]
+    if faults:
+        first = faults[0]
+        count = "1 rule broken" if len(faults) == 1 else f"{len(faults)} rules broken"
+        yield Fact("lint", count, f"first {first.node}: {first.text} [{first.rule}]", "bad")
 
 
 def _size(result: Result) -> Fact:

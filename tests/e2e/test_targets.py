@@ -6,10 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
 import onnxq
+from onnxq.conformance.finding import Severity
 from onnxq.errors import TargetError
 from onnxq.graph.io import to_bytes
 from onnxq.graph.query import is_op
@@ -93,6 +95,44 @@ def test_what_is_made_runs_alike_at_all_levels(network: str, target: str) -> Non
     assert close.all()
     assert result.fidelity.worst is not None
     assert result.fidelity.worst[1] > 22
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("target", ["cpu", "cpu-vnni", "openvino", "tensorrt", "qnn", "wasm"])
+def test_what_is_made_passes_the_lint_of_its_target(network: str, target: str) -> None:
+    result = optimized(network, target)
+    assert [f for f in result.findings if f.severity is not Severity.NOTE] == []
+    saved = onnxq.lint(to_bytes(result.model), target=target)
+    assert saved.findings == result.findings
+
+
+def test_qnn_gets_fixed_shapes_and_says_so() -> None:
+    result = optimized("classifier", "qnn")
+    shapes = [value.shape for value in (*result.model.graph.inputs, *result.model.graph.outputs)]
+    assert shapes == [ir.Shape([1, 3, 16, 16]), ir.Shape([1, 10])]
+    assert "qnn takes fixed shapes: x, y got those of a sample" in result.warnings
+
+
+SHIPPED = {
+    "digits_mobilenetv2": ("digits_mobilenetv2", "models/digits_mobilenetv2.toml"),
+    "digits_vit": ("digits_mobilenetv2", "models/digits_vit.toml"),
+    "digits_yolo": ("digits_yolo", "yolo"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt", "qnn"])
+def test_shipped_models_pass_the_lint_of_their_target(name: str, target: str) -> None:
+    folder, preprocess = SHIPPED[name]
+    result = onnxq.optimize(
+        onnx.load(f"models/{name}.onnx"),
+        f"models/{folder}/calibration",
+        preprocess=preprocess,
+        target=target,
+        threads=1,
+    )
+    assert [f for f in result.findings if f.severity is not Severity.NOTE] == []
 
 
 def test_tensorrt_gets_one_scale_for_a_transposed_convolution() -> None:

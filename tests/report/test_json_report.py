@@ -32,6 +32,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "stayed_float",
         "passes",
         "notes",
+        "lint",
         "warnings",
         "timings",
     ]
