@@ -87,8 +87,7 @@ def optimize(
     target = chosen_target(config, with_data=data is not None)
     original, warnings = read(source)
     path = _output_path(source, config)
-    if path is not None:
-        check_target(original, path, protect=_protected(source, data))
+    _check_output(path, original, source, data)
     size = source_size(source, original)
     check_reports(config, [path, *_protected(source, data)])
     front = _front(original, config)
@@ -124,9 +123,7 @@ def optimize(
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
     require(result, config.require)
     if gatherer is not None:
-        tell("report", 0, 1)
-        result = replace(result, evidence=gatherer.evidence(context, plan, quantized))
-        tell("report", 1, 1)
+        result = _with_evidence(result, gatherer, context, quantized, tell)
     return _deliver(result, source, path, config)
 
 
@@ -140,6 +137,14 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
         kind = "mixed" if config.budget else f"int{config.weights}"
         return Path(source).with_suffix(f".{kind}.onnx")
     return None
+
+
+def _check_output(
+    path: Path | None, original: ir.Model, source: ModelSource, data: DataLike | None
+) -> None:
+    """Finds out before the work whether the model can be written."""
+    if path is not None:
+        check_target(original, path, protect=_protected(source, data))
 
 
 def _protected(*given: object) -> list[Path]:
@@ -280,6 +285,16 @@ def _judged(  # noqa: PLR0913 (all but the last are the same for every plan)
     """Measures a plan that may be taken."""
     lowering = lowering_of(plan, context.model, context.target, config.format)
     return _fidelity(original, lowering(context.model).model, task, samples, config)
+
+
+def _with_evidence(
+    result: Result, gatherer: Gatherer, context: PlanContext, quantized: ir.Model, tell: Progress
+) -> Result:
+    """Adds what the report for a browser shows."""
+    tell("report", 0, 1)
+    result = replace(result, evidence=gatherer.evidence(context, result.plan, quantized))
+    tell("report", 1, 1)
+    return result
 
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:
