@@ -55,7 +55,7 @@ class Firmware:
         nodes: Number of nodes.
         size: Bytes of constants.
         operators: Names of the operators that a program has to know.
-        left_out: Why nodes of the model were left out, in graph order.
+        left_out: Why nodes of the model were left out.
     """
 
     folder: Path

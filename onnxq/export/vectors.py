@@ -82,7 +82,7 @@ class Vectors:
         samples: How many samples.
         values: How many values of each.
         size: Bytes of all files but the index.
-        left_out: Why nodes of the model were left out, in graph order.
+        left_out: Why nodes of the model were left out.
     """
 
     folder: Path

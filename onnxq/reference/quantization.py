@@ -50,15 +50,15 @@ def _saturated(rounded: Array, zero_point: Array, dtype: np.dtype[Any]) -> Array
 def _quantize(call: Call) -> Array:
     x, scale = call.x(0), _scale(call)
     zero_point = call.optional(2)
-    if x.dtype not in (np.float32, np.int32):
-        raise call.unsupported(f"it quantizes {x.dtype}; the reference does float32 and int32")
+    if x.dtype != np.float32:
+        raise call.unsupported(f"it quantizes {x.dtype}; the reference does float32")
     # 0 is what the attribute says when it says nothing.
     stated = ir.DataType(call.number("output_dtype") or ir.DataType.UINT8).numpy()
     dtype = stated if zero_point is None else zero_point.dtype
     if not is_integer(dtype):
         raise call.unsupported(f"it quantizes to {dtype}; the reference does integers")
     zeros = np.zeros(scale.shape, np.int32) if zero_point is None else zero_point
-    ratios = x.astype(np.float32) / _spread(call, scale, x)
+    ratios = x / _spread(call, scale, x)
     if np.isnan(ratios).any():
         raise call.refusal("it quantizes NaN, which has no code")
     return _saturated(np.rint(ratios), _spread(call, zeros, x), dtype)

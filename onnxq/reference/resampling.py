@@ -85,8 +85,10 @@ def _sizes(call: Call, x: Array) -> list[tuple[int, int, np.float32]]:
         factors = [np.float32(scale) for scale in scales]
         found = [int(x.shape[a] * f) for a, f in zip(axes, factors, strict=True)]
         return list(zip(axes, found, factors, strict=True))
-    if sizes is None or call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise call.refusal("it has neither scales nor sizes to stretch to")
+    if sizes is None:
+        raise call.refusal("it has neither scales nor sizes")
+    if call.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise call.unsupported("it keeps the aspect ratio, which the reference does not do")
     found = [int(size) for size in sizes]
     factors = [np.float32(n) / np.float32(x.shape[a]) for a, n in zip(axes, found, strict=True)]
     return list(zip(axes, found, factors, strict=True))

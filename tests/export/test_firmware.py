@@ -121,17 +121,38 @@ def test_padding_is_a_node_of_its_own(tmp_path: Path) -> None:
     assert conv["attributes"]["strides"] == [2, 2]
 
 
-def test_an_operator_without_a_simple_form_keeps_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("types", "line", "attributes"),
+    [
+        (
+            "int32[2, 4] x) => (int32[2, 2] y, int64[2, 2] i",
+            "k = Constant <value_ints = [2]> () y, i = TopK <axis = -1> (x, k)",
+            {"axis": -1},
+        ),
+        (
+            "int8[6, 2] x) => (float[6, 2] y",
+            "y = DequantizeLinear <axis = 0, block_size = 3> (x, blocks)",
+            {"axis": 0, "block_size": 3},
+        ),
+        (
+            "uint8[3] x) => (uint8[3] y",
+            "p = Constant <value_ints = [-1, 1]> () y = Pad (x, p)",
+            {},
+        ),
+        ("uint8[2, 2] x) => (int32[2, 2] y", "y = MatMulInteger (x, w, rows)", {}),
+    ],
+)
+def test_what_has_no_simple_form_keeps_its_own(
+    tmp_path: Path, types: str, line: str, attributes: dict[str, int]
+) -> None:
     (node,) = exported(
-        """f (int32[2, 4] x) => (int32[2, 2] y, int64[2, 2] i) {
-            k = Constant <value_ints = [2]> ()
-            y, i = TopK <axis = -1> (x, k)
-        }""",
+        f"""f ({types}) <float[2, 2] blocks = {{0.5, 1, 2, 4}}, uint8[2, 2] w = {{1, 2, 3, 4}},
+                          uint8[2] rows = {{5, 6}}> {{ {line} }}""",
         tmp_path / "t",
     )["nodes"]
 
-    assert node["attributes"] == {"axis": -1}
-    assert len(node["inputs"]) == len(node["outputs"]) == 2
+    assert node["attributes"] == attributes
+    assert len(node["inputs"]) >= 2
 
 
 def test_a_float_tail_is_left_out_and_what_it_reads_is_given_out(tmp_path: Path) -> None:

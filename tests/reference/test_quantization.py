@@ -103,6 +103,17 @@ def test_casts_of_integers_keep_the_low_bits(source: str, target: str) -> None:
     assert_same_bits(text, x=x)
 
 
+@pytest.mark.parametrize(("number", "codes"), [(22, [-8, 7, 0, -1]), (21, [8, 7, 0, 15])])
+def test_casts_to_four_bits_keep_four(number: int, codes: list[int]) -> None:
+    text = (
+        f"f (int32[4] x) => (int32[4] y) {{ q = Cast <to = {number}> (x) y = Cast <to = 6> (q) }}"
+    )
+
+    found = assert_same_bits(text, x=np.array([8, 7, 16, -1], np.int32))
+
+    assert found["y"].tolist() == codes
+
+
 @pytest.mark.parametrize("target", ["int8", "uint8", "int32", "int64"])
 def test_casts_of_floats_cut(target: str) -> None:
     x = np.array([0.0, 0.9, 1.5, 100.999, 3.0], np.float32)

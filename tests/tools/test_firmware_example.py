@@ -190,6 +190,21 @@ def test_a_rescaled_sum(program: Path, tmp_path: Path, kind: str) -> None:
     assert_same_bits(program, tmp_path, graph, feeds)
 
 
+def test_quotients_and_comparisons(program: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    graph = model("""f (int64[4, 5] x) => (int64[4, 5] q, int64[4, 5] y)
+    <int64[5] z = {1, -2, 3, 1000000, -1000000}> {
+        q = Div (x, z)
+        larger = GreaterOrEqual (q, z)
+        more = Cast <to = 7> (larger)
+        y = Sub (q, more)
+    }""")
+
+    assert_same_bits(
+        program, tmp_path, graph, {"x": integers(rng, "int64", (4, 5), at_most=10**12)}
+    )
+
+
 @pytest.mark.parametrize("codes", ["uint8", "int8", "int16"])
 @pytest.mark.parametrize("axis", [None, 1, -1])
 def test_borders(program: Path, tmp_path: Path, codes: str, axis: int | None) -> None:

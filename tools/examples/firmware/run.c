@@ -15,10 +15,7 @@ typedef int64_t Cell;
 typedef struct { const char *type; int rank; Cell dim[AXES], size, *at; } Value;
 typedef struct { const char *operator, *attributes; int inputs; Value *in[MANY], *out; } Node;
 
-static void fail(const char *what, const char *where)
-{
-    fprintf(stderr, "%s: %.60s\n", what, where), exit(1);
-}
+static void fail(const char *a, const char *b) { fprintf(stderr, "%s: %.60s\n", a, b), exit(1); }
 
 /* ---- JSON: p points to the beginning of a value ---- */
 static const char *inside(const char *p) { return p + 1 + strspn(p + 1, " \n"); }
@@ -114,24 +111,27 @@ static Cell computed(int which, Cell a, Cell b, Cell c, const char *type)
     case 1: return a + b;
     case 2: return a - b;
     case 3: return a * b;
-    case 4: return a < b ? a : b;
-    case 5: return a > b ? a : b;
-    case 6: return a < b ? b : a > c ? c : a;
-    case 7: return (Cell)((uint64_t)a >> b);
-    case 8: return saturated(nearbyintf(as_float(a) / as_float(b)) + (float)c, type);
+    case 4: return a / b;
+    case 5: return a < b ? a : b;
+    case 6: return a > b ? a : b;
+    case 7: return a < b ? b : a > c ? c : a;
+    case 8: return a >= b;
+    case 9: return (Cell)((uint64_t)a >> b);
+    case 10: return saturated(nearbyintf(as_float(a) / as_float(b)) + (float)c, type);
     default: return as_cell((float)(a - c) * as_float(b));
     }
 }
 
 static int elementwise(const Node *n)
 {
-    static const char *const names[] = {"Cast", "Add", "Sub", "Mul", "Min", "Max", "Clip",
-                                        "BitShift", "QuantizeLinear", "DequantizeLinear"};
+    static const char *const names[] = {
+        "Cast", "Add", "Sub", "Mul", "Div", "Min", "Max", "Clip", "GreaterOrEqual", "BitShift",
+        "QuantizeLinear", "DequantizeLinear"};
     const char *direction = member(n->attributes, "direction"), *type = n->out->type;
     Cell step[3][AXES], x[3] = {0};
     int which = 0, real = n->in[0]->type[1] == 'f' || type[1] == 'f';
-    while (which < 10 && !is(n->operator, names[which])) which++;
-    if (which == 10 || (which < 8 && real) || (direction && !is(direction, "RIGHT"))) return 0;
+    while (which < 12 && !is(n->operator, names[which])) which++;
+    if (which == 12 || (which < 10 && real) || (direction && !is(direction, "RIGHT"))) return 0;
     for (int k = 0; k < n->inputs; k++) if (n->in[k]) spread(n->in[k], n->out, step[k]);
     for (Cell i = 0; i < n->out->size; i++) {
         for (int k = 0; k < n->inputs; k++)
@@ -189,7 +189,7 @@ static int loops(const Node *n) /* sums of products, and comparisons */
         for (Cell t = 0; t < x_taps.size; t++) {
             Cell read = x[x_taps.at[t]] - x_zero;
             if (w) y += read * (w[w_taps.at[t]] - w_zero);
-            else y = sum ? y + read : computed(least ? 4 : 5, y, read, 0, NULL);
+            else y = sum ? y + read : computed(least ? 5 : 6, y, read, 0, NULL);
         }
         n->out->at[i] = y;
     }
