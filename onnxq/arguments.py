@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from onnxq.options import READERS, Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "Boxes",
@@ -21,13 +26,31 @@ __all__ = [
     "Target",
     "Task",
     "Threads",
+    "choices",
 ]
+
+
+def choices(name: str) -> Callable[[str], list[str]]:
+    """Returns what completes an option that takes one word of a few.
+
+    Args:
+        name: The option's field of the configuration.
+    """
+
+    def complete(start: str) -> list[str]:
+        reader = READERS[name]
+        allowed = reader.allowed if isinstance(reader, Choice) else ()
+        return [word for word in allowed if word.startswith(start)]
+
+    return complete
+
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False, help="The ONNX model.")]
 Task = Annotated[
     str,
     typer.Option(
         metavar="NAME",
+        autocompletion=choices("task"),
         help="What the outputs mean: auto (recognize it), classification, detection or generic.",
     ),
 ]
@@ -69,6 +92,7 @@ Sensitivity = Annotated[
     str,
     typer.Option(
         metavar="METHOD",
+        autocompletion=choices("sensitivity"),
         help="How --budget tells what bits cost: quadratic (curvature of the task's loss), "
         "measured (its loss, layer by layer; slow), trace (HAWQ-V2), eigenvalue (HAWQ), sqnr "
         "(noise at the outputs).",

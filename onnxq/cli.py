@@ -11,8 +11,7 @@ import gc
 import logging
 import sys
 import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,10 +19,42 @@ from onnxq import commands, export_commands, lint_command
 from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Target, Task, Threads
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
+from onnxq.optimize_arguments import (
+    Activations,
+    Calibration,
+    Check,
+    ConfigFile,
+    Data,
+    EmbedPreprocess,
+    Format,
+    Granularity,
+    KeepFloat,
+    Opset,
+    Output,
+    Passes,
+    Pipeline,
+    Plan,
+    Preprocess,
+    Quiet,
+    Report,
+    Require,
+    Rounding,
+    Samples,
+    SavePlan,
+    Seed,
+    Skip,
+    Verbose,
+    Weights,
+)
+from onnxq.project_file import ProjectFile
 from onnxq.terminal import console, is_standard_output, progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from onnxq.passbase import Progress
+    from onnxq.report.result import Result
 
 
 __all__ = ["app", "main"]
@@ -39,128 +70,24 @@ _EXAMPLES = """Examples:
   onnxq optimize yolo.onnx --data images/ --preprocess yolo -o yolo.int8.onnx
   onnxq optimize net.onnx --data images/ --preprocess imagenet --require 'agreement>=0.95'
   onnxq optimize net.onnx --data batch.npy --report net.html --json net.json
+  onnxq optimize net.onnx --config onnxq.toml        # found by itself in the current folder
 
 \b
 Exit codes: 0 done, 2 an error that the message tells how to mend, 3 a --require is missed
 (nothing is written), 130 interrupted, 1 a bug."""
 
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="OUT",
-        help="File to write  [default: MODEL.int8.onnx; the number is that of --weights, or "
-        "MODEL.mixed.onnx with --budget]",
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATH|MODULE:CALLABLE",
-        help="Calibration samples: .npz or .npy of ready inputs (first axis = samples) or images; "
-        "a folder of either with its sub-folders (a data set's root: its training images; one "
-        "sub-folder per input for several inputs); a .txt file of their paths; or "
-        "package.module:callable or file.py:callable, which yields feeds. Without it, activations "
-        "stay float.",
-    ),
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|FILE.toml",
-        help="How images become inputs. imagenet: short side, centre crop, RGB, mean and std of "
-        "ImageNet. tf: stretch, RGB, -1..1. yolo: letterbox, RGB, 0..1. caffe: short side, centre "
-        "crop, BGR, mean subtracted. raw: stretch, RGB, 0..255.",
-    ),
-]
-EmbedPreprocess = Annotated[
-    bool,
-    typer.Option(
-        "--embed-preprocess",
-        help="Put decoding (PNG, JPEG; needs onnxruntime-extensions) and that preprocessing into "
-        "the model, which then takes the bytes of an image file.",
-    ),
-]
-Samples = Annotated[
-    int,
-    typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
-]
-Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8, 4, 3 or 2.")]
-Activations = Annotated[
-    int,
-    typer.Option(
-        metavar="BITS",
-        help="Bits of what layers multiply by their weights: 8, or 4 (8 at the first and the last "
-        "layers).",
-    ),
-]
-Calibration = Annotated[
-    str,
-    typer.Option(
-        metavar="METHOD",
-        help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
-        "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs; "
-        "auto, which tries all of these, the cheap ones first.",
-    ),
-]
-Rounding = Annotated[
-    str,
-    typer.Option(
-        metavar="METHOD",
-        help="How weights of fewer than 8 bits are rounded: gptq+cd, gptq (by what comes out of "
-        "their layers on the samples), or nearest.",
-    ),
-]
-Granularity = Annotated[
-    str, typer.Option(metavar="channel|tensor", help="One scale per output channel, or per weight.")
-]
-Format = Annotated[
-    str, typer.Option(metavar="NAME", help="Form: qdq, or integer (nothing else within).")
-]
-KeepFloat = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATTERN", help="Nodes that stay float, by name: 'head.*'. Repeatable."),
-]
-Require = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="METRIC>=X",
-        help="Write nothing and exit with 3 unless it holds: 'sqnr>=20' (dB, worst output), "
-        "'agreement>=0.95' (classifiers), 'f1>=0.9' (detectors), 'speedup>=1', 'integer>=0.9'. "
-        "Repeatable.",
-    ),
-]
-Plan = Annotated[Path | None, typer.Option(metavar="FILE", help="Replay this plan.")]
-SavePlan = Annotated[Path | None, typer.Option(metavar="FILE", help="Save the plan.")]
-Passes = Annotated[
-    str,
-    typer.Option(
-        metavar="A,B",
-        help="Run these passes alone (see 'onnxq passes'); +A joins A, which runs on request, to "
-        "the others.",
-    ),
-]
-Skip = Annotated[str, typer.Option(metavar="A,B", help="Leave these passes out.")]
-Pipeline = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE.toml",
-        help="Passes to run, in this order: [[rewrite]] or [[plan]] each, with name = and options "
-        "(see 'onnxq passes'). A kind that it does not list runs as always.",
-    ),
-]
-Opset = Annotated[int, typer.Option(metavar="N", help="ONNX opset of the output: 21 to 25.")]
-Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Report as HTML.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of all that is drawn.")]
-Check = Annotated[bool, typer.Option("--check", help="Hold every pass to its contract (slower).")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what every pass does; show tracebacks.")
-]
+_EPILOG = """Examples:
+
+\b
+  onnxq optimize net.onnx --data images/ --preprocess imagenet
+  onnxq COMMAND --help          # its options, with examples
+  onnxq --install-completion    # for bash, zsh, fish and PowerShell
+
+\b
+Exit codes: 0 done, 2 an error that the message tells how to mend, 3 a --require is missed, 4 lint
+found something, 130 interrupted, 1 a bug. NO_COLOR=1 prints without colours."""
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -175,7 +102,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="'onnxq optimize --help' lists all options, with examples.")
+@app.callback(epilog=_EPILOG)
 def _onnxq(
     version: Annotated[
         bool,
@@ -188,6 +115,7 @@ def _onnxq(
 
 @app.command(epilog=_EXAMPLES)
 def optimize(
+    context: typer.Context,
     model: Model,
     output: Output = Config.output,
     data: Data = None,
@@ -219,6 +147,7 @@ def optimize(
     seed: Seed = Config.seed,
     threads: Threads = Config.threads,
     check: Check = Config.check,
+    config: ConfigFile = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -227,26 +156,38 @@ def optimize(
         raise ConfigError("--quiet and --verbose contradict each other; give one of them")
     # The parameters are the fields of Config by name; spelling each out again invites a slip.
     given = dict(locals())
-    options = {name: value for name, value in given.items() if name in _FIELDS}
+    named = {name: value for name, value in given.items() if name in _FIELDS}
+    options, origins = ProjectFile.of(config).merged(named, _typed(context))
     if is_standard_output(json):
         options["json"] = None
+    data = cast("str | None", options.pop("data"))
     for name in ("budget", "keep_float", "require", "boxes", "scores", "passes", "skip"):
         options[name] = options[name] or ()
     shown = "json" if is_standard_output(json) else "nothing" if quiet else "text"
-    _optimize(model, data, Config.of(options), shown=shown, verbose=verbose)
+    with _progress(shown, verbose=verbose) as progress:
+        from onnxq.pipeline import optimize as run
+
+        result = run(model, data, Config.of(options), progress, origins)
+    _show(result, shown)
 
 
-_FIELDS = frozenset(Config.__dataclass_fields__)
+_FIELDS = frozenset({*Config.__dataclass_fields__, "data"})
 
 
-def _optimize(model: str, data: str | None, config: Config, *, shown: str, verbose: bool) -> None:
+def _typed(context: typer.Context) -> set[str]:
+    """Returns the options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _progress(shown: str, *, verbose: bool) -> AbstractContextManager[Progress | None]:
     if verbose:
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
         logging.getLogger("onnxq").setLevel(logging.DEBUG)
-    with progress_bars(silent=shown == "nothing" or verbose) as progress:
-        from onnxq.pipeline import optimize as run
+    return progress_bars(silent=shown == "nothing" or verbose)
 
-        result = run(model, data, config, progress)
+
+def _show(result: Result, shown: str) -> None:
     if shown == "json":
         from onnxq.report.json_report import json_report
 

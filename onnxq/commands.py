@@ -43,6 +43,18 @@ _COMPARE_EXAMPLES = """Examples:
   onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --json layers.json
   onnxq compare yolo.onnx yolo.int8.onnx --data images/ --preprocess yolo --draw drawings/"""
 
+_INSPECT_EXAMPLES = """Examples:
+
+\b
+  onnxq inspect net.onnx
+  onnxq inspect net.onnx --shape input=1x3x640x640 --json net.json"""
+
+_PASSES_EXAMPLES = """Examples:
+
+\b
+  onnxq passes
+  onnxq passes --toml > own.toml      # what runs by default, to edit for --pipeline own.toml"""
+
 Models = Annotated[
     list[str],
     typer.Argument(metavar="A.onnx [B.onnx …]", show_default=False, help="The ONNX models."),
@@ -86,10 +98,10 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Of random inputs.")]
 
 def add_to(app: typer.Typer) -> None:
     """Gives the command line these commands."""
-    app.command()(passes)
+    app.command(epilog=_PASSES_EXAMPLES)(passes)
     app.command(epilog=_BENCH_EXAMPLES)(bench)
     app.command(epilog=_COMPARE_EXAMPLES)(compare)
-    app.command()(inspect)
+    app.command(epilog=_INSPECT_EXAMPLES)(inspect)
 
 
 def bench(

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
+_VERIFY_EXAMPLES = """Examples:
+
+\b
+  onnxq verify net.integer.onnx --integer"""
+
 _VECTORS_EXAMPLES = """Examples:
 
 \b
@@ -36,7 +41,7 @@ Samples = Annotated[int, typer.Option(metavar="N", help="Samples to take; 0 = al
 
 def add_to(app: typer.Typer) -> None:
     """Gives the command line these commands."""
-    app.command()(verify)
+    app.command(epilog=_VERIFY_EXAMPLES)(verify)
     app.command(epilog=_VECTORS_EXAMPLES)(vectors)
     app.command(epilog=_FIRMWARE_EXAMPLES)(firmware)
 

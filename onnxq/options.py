@@ -19,7 +19,7 @@ from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.pipeline_file import Pipeline
 
-__all__ = ["METRICS", "READERS", "SENSITIVITIES", "Requirement", "flag", "folder_option"]
+__all__ = ["METRICS", "READERS", "SENSITIVITIES", "Choice", "Requirement", "flag", "folder_option"]
 
 SENSITIVITIES = ("quadratic", "measured", "trace", "eigenvalue", "sqnr")
 """How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``)."""
@@ -103,13 +103,26 @@ def _opset(name: str, value: object) -> int:
     return _whole(name, value, allowed, lambda opset: opset in _OPSETS)
 
 
-def _choice(*allowed: str) -> Callable[[str, object], str]:
-    def read(name: str, value: object) -> str:
-        if value not in allowed:
-            raise ConfigError(f"{flag(name)} {value!r} is unknown; choose {' or '.join(allowed)}")
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Reads one word of a few.
+
+    Attributes:
+        allowed: The words.
+    """
+
+    allowed: tuple[str, ...]
+
+    def __call__(self, name: str, value: object) -> str:
+        """Returns the word; raises ConfigError on another one."""
+        if value not in self.allowed:
+            listed = " or ".join(self.allowed)
+            raise ConfigError(f"{flag(name)} {value!r} is unknown; choose {listed}")
         return str(value)
 
-    return read
+
+def _choice(*allowed: str) -> Choice:
+    return Choice(allowed)
 
 
 def _word(name: str, value: object) -> str:

@@ -45,7 +45,7 @@ from onnxq.targeting import chosen_target, with_fixed_shapes
 from onnxq.tasks.base import Overrides, TaskFidelity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import onnx_ir as ir
 
@@ -70,6 +70,7 @@ def optimize(
     data: DataLike | None,
     config: Config,
     progress: Progress | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Result:
     """Quantizes a model and proves what came out.
 
@@ -78,6 +79,7 @@ def optimize(
         data: Calibration samples; None quantizes weights alone.
         config: The options.
         progress: Is told how far each stage has come.
+        origins: Option → where it came from, for the report.
 
     Raises:
         OnnxqError: Something that the user can mend; nothing is written then.
@@ -93,15 +95,8 @@ def optimize(
     front = _front(original, config)
     samples = _samples(data, original, config)
     task = _task(original, samples, config)
-    gatherer = Gatherer(source, original, samples, task, config.cores) if config.report else None
-    manager = PassManager(
-        check=config.check,
-        judged=foreign.names,
-        run_model=run_model,
-        probes=samples.probes() or _made_probes(original, foreign),
-        progress=tell,
-        watch=None if gatherer is None else gatherer.watch,
-    )
+    gatherer = Gatherer(source, original, samples, task, config, tell)
+    manager = _manager(gatherer, foreign)
     shaped, warnings = with_fixed_shapes(original, samples, target, warnings)
     model, prior = _rewritten(shaped, samples, manager, config, foreign)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
@@ -122,9 +117,21 @@ def optimize(
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages, data)
     result = assemble(run, context, plan, _with_front(quantized, front), proof)
     require(result, config.require)
-    if gatherer is not None:
-        result = _with_evidence(result, gatherer, context, quantized, tell)
+    evidence = gatherer.evidence(context, plan, quantized)
+    result = replace(result, origins=origins or {}, evidence=evidence)
     return _deliver(result, source, path, config)
+
+
+def _manager(gatherer: Gatherer, foreign: ForeignPasses) -> PassManager:
+    """Returns what runs the passes of the run that ``gatherer`` looks at."""
+    return PassManager(
+        check=gatherer.config.check,
+        judged=foreign.names,
+        run_model=run_model,
+        probes=gatherer.samples.probes() or _made_probes(gatherer.original, foreign),
+        progress=gatherer.tell,
+        watch=gatherer.watch,
+    )
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -285,16 +292,6 @@ def _judged(  # noqa: PLR0913 (all but the last are the same for every plan)
     """Measures a plan that may be taken."""
     lowering = lowering_of(plan, context.model, context.target, config.format)
     return _fidelity(original, lowering(context.model).model, task, samples, config)
-
-
-def _with_evidence(
-    result: Result, gatherer: Gatherer, context: PlanContext, quantized: ir.Model, tell: Progress
-) -> Result:
-    """Adds what the report for a browser shows."""
-    tell("report", 0, 1)
-    result = replace(result, evidence=gatherer.evidence(context, result.plan, quantized))
-    tell("report", 1, 1)
-    return result
 
 
 def _deliver(result: Result, source: ModelSource, path: Path | None, config: Config) -> Result:

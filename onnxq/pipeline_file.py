@@ -15,13 +15,13 @@ says that no rewrite runs. Here the file is read; what its names and options mea
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onnxq.errors import ConfigError
+from onnxq.toml_file import read_toml
 
 if TYPE_CHECKING:
     import os
@@ -70,15 +70,7 @@ class Pipeline:
         if isinstance(given, Mapping):
             return cls._from_table(cls().source, given)
         path = Path(given)
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ConfigError(f"cannot read {path}: {reason}; check the path") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"{path} is no valid TOML: {reason}; mend it") from error
-        return cls._from_table(str(path), table)
+        return cls._from_table(str(path), read_toml(path))
 
     @classmethod
     def _from_table(cls, source: str, table: Mapping[str, object]) -> Self:

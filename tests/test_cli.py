@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
@@ -22,6 +23,7 @@ from onnxq.config import Config, Requirement
 from onnxq.data import PRESETS
 from onnxq.errors import ModelError, RequirementError
 from onnxq.registry import PassRow
+from onnxq.report.reproduce import command as command_of
 from tests.report.samples import sample_result
 
 if TYPE_CHECKING:
@@ -37,8 +39,16 @@ class Pipeline(ModuleType):
         self.progress: list[Any] = []
         self.answer: Any = sample_result()
 
-    def optimize(self, source: Any, data: Any, config: Config, progress: Any) -> Any:  # noqa: ANN401
+    def optimize(
+        self,
+        source: Any,  # noqa: ANN401
+        data: Any,  # noqa: ANN401
+        config: Config,
+        progress: Any,  # noqa: ANN401
+        origins: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         self.calls.append((source, data, config))
+        self.origins = origins
         self.progress.append(progress)
         if progress is not None:
             progress("observe", 1, 2)
@@ -135,6 +145,105 @@ def test_a_pipeline_file_reaches_the_configuration(pipeline: Pipeline, tmp_path:
     assert pipeline.calls == [
         ("net.onnx", None, Config.of({"pipeline": {"rewrite": [{"name": "fold-pad"}]}}))
     ]
+
+
+def test_a_project_file_reaches_the_configuration(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "onnxq.toml").write_text('data = "d.npz"\nweights = 4\nsamples = 8\n')
+
+    assert cli.main(["optimize", "net.onnx", "--quiet", "--samples", "16"]) == 0
+
+    assert pipeline.calls == [("net.onnx", "d.npz", Config(weights=4, samples=16))]
+    told = {name: origin for name, origin in pipeline.origins.items() if origin != "default"}
+    assert told == {"data": "onnxq.toml", "weights": "onnxq.toml", "samples": "command line"}
+
+
+def test_a_switch_of_the_project_file_can_be_undone(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text("check = true\n")
+
+    cli.main(["optimize", "net.onnx", "-q", "--config", "own.toml"])
+    cli.main(["optimize", "net.onnx", "-q", "--config", "own.toml", "--no-check"])
+
+    assert [config.check for _, _, config in pipeline.calls] == [True, False]
+
+
+def test_a_wrong_project_file_is_one_line(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "onnxq.toml").write_text("wieghts = 4\n")
+
+    assert cli.main(["optimize", "net.onnx"]) == 2
+
+    assert capsys.readouterr().err == (
+        "error: onnxq.toml: key 'wieghts' is unknown; did you mean weights?\n"
+    )
+    assert pipeline.calls == []
+
+
+def test_the_command_that_gives_a_result_again_has_its_options(pipeline: Pipeline) -> None:
+    words = (
+        "net.onnx --data d.npz -o out.onnx --preprocess yolo --embed-preprocess "
+        "--samples 0 --budget size=0.2x --budget bops=0.1x --calibration kl "
+        "--keep-float a* --keep-float b --require sqnr>=20 --task detection --boxes b1,b2 "
+        "--scores s --skip y,z --opset 23 --json r.json --report r.html --seed 7 --check -q"
+    )
+    cli.main(["optimize", *words.split()])
+    told = shlex.split(command_of(*pipeline.calls[0]))
+
+    assert told[0] == "onnxq"
+    assert cli.main([*told[1:], "-q"]) == 0
+    assert pipeline.calls[0] == pipeline.calls[1]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(shell: str) -> None:
+    words, state = ("onnxq opt", "1"), {"COMP_WORDS": "onnxq opt", "COMP_CWORD": "1"}
+    arguments = {"_TYPER_COMPLETE_ARGS": words[0], "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+
+    done = command(_ONNXQ_COMPLETE=f"complete_{shell}", **state, **arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "optimize" in done.stdout
+
+
+def test_words_of_an_option_are_completed() -> None:
+    state = {"COMP_WORDS": "onnxq optimize --rounding gptq", "COMP_CWORD": "3"}
+
+    done = command(_ONNXQ_COMPLETE="complete_bash", **state)
+
+    assert done.stdout.split() == ["gptq+cd", "gptq"]
+
+
+def test_the_completion_of_a_shell_can_be_shown() -> None:
+    done = command("--show-completion", "bash", SHELL="/bin/bash")
+
+    assert done.returncode == 0
+    assert "_ONNXQ_COMPLETE=complete_bash" in done.stdout
+
+
+COMMANDS = [str(found.callback.__name__) for found in cli.app.registered_commands if found.callback]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([name, "--help"])
+
+    assert f"Examples:\n\n    onnxq {name}" in capsys.readouterr().out
+
+
+def test_the_exit_codes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["optimize", "--help"]):
+        cli.main(words)
+        assert "Exit codes: 0 done, 2 an error" in capsys.readouterr().out
 
 
 def test_a_wrong_pipeline_file_is_one_line(

@@ -7,15 +7,14 @@ letterbox of the YOLO family; Caffe's BGR means; plain levels 0..255.
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from onnxq.data.preprocess import Preprocess
-from onnxq.data.reason import reason_of
 from onnxq.errors import ConfigError
+from onnxq.toml_file import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,16 +52,7 @@ def load_preprocess(name_or_path: str | os.PathLike[str]) -> Preprocess:
         raise ConfigError(
             f"preprocess '{text}' is unknown; choose {', '.join(PRESETS)} or give a .toml file"
         )
-    return _from_table(text, _read_toml(path))
-
-
-def _read_toml(path: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {reason_of(error)}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {reason_of(error)}; mend it") from error
+    return _from_table(text, read_toml(path))
 
 
 def _from_table(path: str, table: dict[str, object]) -> Preprocess:

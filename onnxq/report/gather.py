@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,10 @@ from onnxq.runtime.reader_factors import reader_factors
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxq.config import Config
     from onnxq.data.calibration import CalibrationData
     from onnxq.graph.io import ModelSource
-    from onnxq.passbase import PlanContext
+    from onnxq.passbase import PlanContext, Progress
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.report.drawings import DrawnPair
     from onnxq.tasks.base import Task
@@ -54,25 +55,36 @@ class Gatherer:
         original: The same, read.
         samples: The calibration data.
         task: What the outputs mean.
-        threads: Threads inside an operator.
-        watch: Is shown the model ahead of every rewrite.
+        config: The options; without a report among them, nothing is collected.
+        tell: Is told how far it has come.
+        watch: Is to be shown the model ahead of every rewrite; None = it need not.
     """
 
     source: ModelSource
     original: ir.Model
     samples: CalibrationData
     task: Task
-    threads: int = 1
-    watch: WeightWatch = field(default_factory=WeightWatch)
+    config: Config
+    tell: Progress
+    watch: WeightWatch | None = field(init=False)
 
-    def evidence(self, context: PlanContext, plan: QuantPlan, quantized: ir.Model) -> Evidence:
-        """Returns what was seen on the way, and measures the rest.
+    def __post_init__(self) -> None:
+        wanted = self.config.report is not None
+        object.__setattr__(self, "watch", WeightWatch() if wanted else None)
+
+    def evidence(
+        self, context: PlanContext, plan: QuantPlan, quantized: ir.Model
+    ) -> Evidence | None:
+        """Returns what was seen on the way, and measures the rest; None without a report.
 
         Args:
             context: The float model in its rewritten form, with statistics.
             plan: What was lowered.
             quantized: The outcome.
         """
+        if self.watch is None:
+            return None
+        self.tell("report", 0, 1)
         seen = Evidence(
             model=context.model,
             shapes=context.shapes,
@@ -80,20 +92,17 @@ class Gatherer:
             weights=self.watch.ranges(context.model, plan),
             digest=_digest(self.source),
         )
-        if not self.samples.any:
-            return seen
-        feed = next(iter(self.samples.spread(1)))
-        return Evidence(
-            model=seen.model,
-            shapes=seen.shapes,
-            stats=seen.stats,
-            layers=self._layers_if_comparable(context.model, quantized),
-            weights=seen.weights,
-            float_times=tuple(kernel_times(self.original, feed)),
-            integer_times=tuple(kernel_times(quantized, feed)),
-            drawings=self._drawings(quantized),
-            digest=seen.digest,
-        )
+        if self.samples.any:
+            feed = next(iter(self.samples.spread(1)))
+            seen = replace(
+                seen,
+                layers=self._layers_if_comparable(context.model, quantized),
+                float_times=tuple(kernel_times(self.original, feed)),
+                integer_times=tuple(kernel_times(quantized, feed)),
+                drawings=self._drawings(quantized),
+            )
+        self.tell("report", 1, 1)
+        return seen
 
     def _layers_if_comparable(self, real: ir.Model, quantized: ir.Model) -> tuple[LayerError, ...]:
         """A report lacks a chart rather than fail a run that is done."""
@@ -105,7 +114,7 @@ class Gatherer:
 
     def _layers(self, real: ir.Model, quantized: ir.Model) -> tuple[LayerError, ...]:
         """Compares the ends of layers, as ``onnxq compare`` does, on a few samples."""
-        samples, threads = self.samples, self.threads
+        samples, threads = self.samples, self.config.cores
         numbers = samples.judges()[:_LAYER_SAMPLES]
         probe = next(iter(samples.feeds(numbers[:1])))
         layers = match_layers(real, quantized, probe, threads=threads)
@@ -126,7 +135,8 @@ class Gatherer:
             return ()
         numbers = self.samples.judges()[:_PICTURES_LOOKED_AT]
         models = self.original, quantized
-        pairs = list(drawn_pairs(reader, source, numbers, models, _SIDES, threads=self.threads))
+        threads = self.config.cores
+        pairs = list(drawn_pairs(reader, source, numbers, models, _SIDES, threads=threads))
         pairs.sort(key=lambda pair: (-pair.alone, -pair.boxes[0]))
         return tuple(map(_drawing, pairs[:_PICTURES_SHOWN]))
 

@@ -32,6 +32,7 @@ def json_report(result: Result) -> str:
         "schema": SCHEMA,
         "versions": dict(sorted(result.versions.items())),
         "options": dict(result.options),
+        "option_origins": dict(result.origins),
         "seed": result.seed,
         "command": result.command,
         "model": {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_REPEATED = ("keep_float", "require")
+_REPEATED = ("budget", "keep_float", "require")
 
 
 def command(source: object, data: object, config: Config) -> str:

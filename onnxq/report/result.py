@@ -253,6 +253,8 @@ class Result:
         versions: Package name → version.
         seed: Of all that was drawn.
         command: What to type to get it again; empty if Python objects were given.
+        origins: Option → "command line", "default" or the file that it came from; empty where
+            Python gave them.
         evidence: What the report for a browser shows beyond all this; None = it was not asked for.
     """
 
@@ -278,6 +280,7 @@ class Result:
     versions: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     command: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence | None = None
 
     def metric(self, name: str) -> float | None:

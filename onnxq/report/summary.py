@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.calibration_method import AUTO
 from onnxq.conformance.finding import Severity
+from onnxq.project_file import COMMAND_LINE, DEFAULT
 from onnxq.report.bits import narrow_text
 from onnxq.report.result import ENOUGH_SAMPLES
 from onnxq.report.units import bytes_text, percent_text
 from onnxq.report.weight_bits import weights_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from onnxq.conformance.finding import Finding
     from onnxq.plan.note import Note
@@ -62,6 +63,7 @@ class FloatGroup(NamedTuple):
 def facts(result: Result) -> list[Fact]:
     """Returns all facts, from the data to the bits, in the order in which reports show them."""
     return [
+        *_options(result.origins),
         *_data(result.data),
         *_input(result),
         *_target(result.made_for),
@@ -107,6 +109,14 @@ def db_text(ratio: float) -> str:
     if math.isinf(ratio):
         return "identical" if ratio > 0 else "no signal"
     return f"{ratio:.1f} dB"
+
+
+def _options(origins: Mapping[str, str]) -> Iterator[Fact]:
+    """Says so where a file gave options, which nobody sees on the command line."""
+    files = dict.fromkeys(one for one in origins.values() if one not in (COMMAND_LINE, DEFAULT))
+    for file in files:
+        names = [name.replace("_", "-") for name, origin in origins.items() if origin == file]
+        yield Fact("options", file, ", ".join(names))
 
 
 def _data(told: str) -> Iterator[Fact]:

@@ -19,6 +19,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "schema",
         "versions",
         "options",
+        "option_origins",
         "seed",
         "command",
         "model",
