@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["FlatNode", "plain_attributes", "steps"]
+__all__ = ["FlatNode", "input_of", "plain_attributes", "steps"]
 
 _KINDS = (
     ir.AttributeType.INT, ir.AttributeType.INTS, ir.AttributeType.STRING,
@@ -37,6 +37,11 @@ class FlatNode(NamedTuple):
     inputs: Sequence[ir.Value | Array | None]
     outputs: Sequence[ir.Value]
     attributes: Mapping[str, Any]
+
+
+def input_of(node: ir.Node, position: int) -> ir.Value | None:
+    """Returns an input; None if the node does not have it."""
+    return node.inputs[position] if position < len(node.inputs) else None
 
 
 def plain_attributes(node: ir.Node) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxq.export.flat_node import FlatNode, plain_attributes, steps
+from onnxq.export.flat_node import FlatNode, input_of, plain_attributes, steps
 from onnxq.export.loop_nests import LOOP_NESTS
 from onnxq.reference.call import Call
 from onnxq.reference.integers import is_integer, limits
@@ -48,7 +48,7 @@ def flat_nodes(node: ir.Node, arrays: Mapping[ir.Value, Array]) -> list[FlatNode
 
     Args:
         node: A node that the reference can compute.
-        arrays: Its inputs and outputs, of one run; those that say how must be constant.
+        arrays: Its inputs and outputs; of those that are not constant, type and shape alone count.
     """
     call = Call(node, [None if value is None else arrays[value] for value in node.inputs])
     make = _FORMS.get(node.op_type) or LOOP_NESTS.get(node.op_type)
@@ -148,7 +148,7 @@ def _border(call: Call, y: Array) -> list[FlatNode] | None:
     for position in (1, 2):
         given = call.optional(position)
         laid = None if given is None or given.size == 1 else along(given, y.ndim, axis)
-        inputs.append(_input(node, position) if laid is None else laid)
+        inputs.append(input_of(node, position) if laid is None else laid)
     return [FlatNode(node.op_type, inputs, node.outputs, {})]
 
 
@@ -178,10 +178,6 @@ def _extreme(call: Call, y: Array) -> list[FlatNode] | None:
         made.append(FlatNode(node.op_type, [so_far, given], [output], {}))
         so_far = output
     return made or None
-
-
-def _input(node: ir.Node, position: int) -> ir.Value | None:
-    return node.inputs[position] if position < len(node.inputs) else None
 
 
 _FORMS: Mapping[str, Callable[[Call, Array], list[FlatNode] | None]] = {

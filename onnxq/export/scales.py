@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnxq.export.flat_node import input_of
 from onnxq.graph.query import is_op, weight_of
 
 if TYPE_CHECKING:
@@ -49,12 +50,8 @@ def scales(graph: ir.Graph) -> dict[str, dict[str, Any]]:
 
 def _stated(node: ir.Node) -> Iterator[Stated]:
     for positions in _READ.get(node.op_type, ()) if is_op(node, *_READ) else ():
-        codes, scale, zero_point = (_input(node, position) for position in positions)
+        codes, scale, zero_point = (input_of(node, position) for position in positions)
         yield codes, scale, zero_point
     if is_op(node, *_WRITTEN):
-        scale, zero_point = (_input(node, position) for position in _WRITTEN[node.op_type])
+        scale, zero_point = (input_of(node, position) for position in _WRITTEN[node.op_type])
         yield node.outputs[0], scale, zero_point
-
-
-def _input(node: ir.Node, position: int) -> ir.Value | None:
-    return node.inputs[position] if position < len(node.inputs) else None

@@ -44,11 +44,7 @@ class Call:
     @property
     def _where(self) -> str:
         domain, operator = self.node.domain, self.node.op_type
-        return (
-            f"node '{self.node.name}' ({domain}:{operator})"
-            if domain
-            else (f"node '{self.node.name}' ({operator})")
-        )
+        return f"node '{self.node.name}' ({f'{domain}:{operator}' if domain else operator})"
 
     # What it reads.
 

@@ -13,7 +13,7 @@ from onnxq.reference.call import Call, UnsupportedError
 from onnxq.reference.kernels import KERNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from onnxq.graph.io import ModelSource
     from onnxq.reference.integers import Array
@@ -34,13 +34,12 @@ def run(
         model: A path, the bytes of a file, a protobuf or a model in memory; never changed.
         feeds: Input name → array, of the input's type and shape. Inputs with a default may be left
             out.
-        outputs: Names of the values to return; None = the model's outputs. Nodes that none of them
-            needs are not run.
-        every_value: Return all that nodes produce instead.
+        outputs: Names of the values to return, those of inputs and weights among them; None = the
+            model's outputs. Nodes that none of them needs are not run.
+        every_value: Return all that nodes produce instead, in graph order.
 
     Returns:
-        Value name → array, in graph order; not to be written to, as arrays may share memory. A name
-        of ``outputs`` may be that of an input or a weight too.
+        Value name → array; not to be written to, as arrays may share memory.
 
     Raises:
         ModelError: The model cannot be read, the feeds do not fit, an operator is unknown, or a
@@ -49,11 +48,10 @@ def run(
     """
     graph = _read(model).graph
     if every_value:
-        wanted = {value for node in graph for value in node.outputs if value.name}
-    else:
-        wanted = _named(graph, outputs)
-    found = {str(value.name): array for value, array in _evaluate(graph, feeds, wanted)}
-    return {name: found[name] for name in outputs or found}
+        return {str(v.name): array for v, array in _evaluate(graph, feeds, _produced(graph))}
+    names = [str(value.name) for value in graph.outputs] if outputs is None else outputs
+    found = {str(v.name): array for v, array in _evaluate(graph, feeds, _named(graph, names))}
+    return {name: found[name] for name in names}
 
 
 def evaluate(
@@ -79,8 +77,7 @@ def evaluate(
         ModelError: As for :func:`run`.
     """
     graph = _read(model).graph
-    produced = {value for node in graph for value in node.outputs if value.name}
-    asked = produced if wanted is None else _named(graph, wanted)
+    asked = _produced(graph) if wanted is None else _named(graph, wanted)
     yield from _evaluate(graph, feeds, asked, refused)
 
 
@@ -88,12 +85,14 @@ def _read(model: ModelSource) -> ir.Model:
     return model if isinstance(model, ir.Model) else load(model)
 
 
-def _named(graph: ir.Graph, names: Iterable[str] | None) -> set[ir.Value]:
-    if names is None:
-        return set(graph.outputs)
+def _produced(graph: ir.Graph) -> set[ir.Value]:
+    return {value for node in graph for value in node.outputs if value.name}
+
+
+def _named(graph: ir.Graph, names: Collection[str]) -> set[ir.Value]:
     known = {value.name: value for node in graph for value in node.outputs}
     known |= {value.name: value for value in (*graph.inputs, *graph.initializers.values())}
-    for name in (names := list(names)):
+    for name in names:
         if name not in known:
             raise ModelError(f"there is no value '{name}' in the model")
     return {known[name] for name in names}

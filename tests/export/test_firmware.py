@@ -187,6 +187,20 @@ def test_floats_are_moved_and_not_computed_with(tmp_path: Path) -> None:
     assert index["left_out"] == ["node 'tail' (Mul): it computes floats"]
 
 
+def test_moves_that_depend_on_the_data(tmp_path: Path) -> None:
+    index = exported(
+        """f (uint8[4] x, int64[1] k) => (uint8[N] y, uint8[4] z) {
+            zero = Constant <value_ints = [0]> ()
+            [cut] y = Slice (x, zero, k)
+            z = BitwiseNot (x)
+        }""",
+        tmp_path / "t",
+    )
+
+    assert [node["operator"] for node in index["nodes"]] == ["BitwiseNot"]
+    assert "'cut' (Slice): what it does with its input depends on the data" in index["left_out"][0]
+
+
 def test_nothing_exact(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"it has no integer part: node 'n' \(Exp\)"):
         exported("f (float[2] x) => (float[2] y) { [n] y = Exp (x) }", tmp_path / "t")

@@ -65,6 +65,13 @@ def test_named_values_in_the_order_asked_for() -> None:
     assert found["m"].tolist()[0][3] == [[20000000]]
 
 
+def test_outputs_come_in_the_order_of_the_model() -> None:
+    graph = model("f (int32[1] x) => (int32[1] b, int32[1] a) { a = Add (x, x) b = Add (a, x) }")
+
+    assert list(reference.run(graph, {"x": np.ones(1, np.int32)})) == ["b", "a"]
+    assert reference.run(graph, {"x": np.ones(1, np.int32)}, outputs=[]) == {}
+
+
 def test_what_nobody_needs_is_not_run() -> None:
     graph = model("""f (float[2] x) => (float[2] y, float[2] z) {
         y = Exp (x)
