@@ -261,6 +261,7 @@ RULES: Mapping[str, Rule] = {
     "ConvInteger": _conv,
     "Div": _div,
     "Gather": _gather,
+    "GreaterOrEqual": lambda _: Interval.of(0, 1),
     "MatMulInteger": _matmul,
     "Max": lambda known: _extreme(known, np.maximum),
     "Min": lambda known: _extreme(known, np.minimum),

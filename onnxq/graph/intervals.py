@@ -57,5 +57,7 @@ class Interval(NamedTuple):
 
 def of_type(dtype: ir.DataType) -> Interval:
     """Returns what an integer type holds."""
+    if dtype.numpy() == np.bool_:
+        return Interval.of(0, 1)
     info = np.iinfo(dtype.numpy())
     return Interval.of(int(info.min), int(info.max))

@@ -10,7 +10,7 @@ from onnxq.graph.query import only_use
 from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
 from onnxq.plan.check_codes import stale_codes
 from onnxq.plan.check_sums import sum_violations
-from onnxq.plan.obstacles import clip_bounds
+from onnxq.plan.obstacles import clip_bounds, multiplies_values
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, PerTensor
 from onnxq.plan.target import OpKind
@@ -55,7 +55,11 @@ def node_violations(plan: QuantPlan, model: ir.Model, target: Target) -> Iterato
             yield from around.unequal(node)
         elif rule.kind is OpKind.ABSORBED:
             yield from around.unsaturated(node)
-        elif rule.kind is OpKind.HEAVY and around.on_integers(node):
+        elif (
+            rule.kind is OpKind.HEAVY
+            and not multiplies_values(node, rule)
+            and around.on_integers(node)
+        ):
             yield from around.heavy(node)
 
 

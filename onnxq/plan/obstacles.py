@@ -13,15 +13,22 @@ if TYPE_CHECKING:
 
     from onnxq.plan.target import Target
 
-__all__ = ["clip_bounds", "data_positions", "obstacle"]
+__all__ = ["clip_bounds", "data_positions", "multiplies_values", "obstacle"]
 
 
 def data_positions(node: ir.Node, rule: OpRule) -> list[int]:
     """Returns the positions of the inputs that an integer kernel reads as codes."""
+    if multiplies_values(node, rule):
+        return [0, 1]
     positions = list(range(len(node.inputs))) if rule.inputs is None else list(rule.inputs)
     if not rule.constants:
         return positions
     return [p for p in positions if p < len(node.inputs) and not is_constant(node.inputs[p])]
+
+
+def multiplies_values(node: ir.Node, rule: OpRule) -> bool:
+    """Returns whether an integer kernel multiplies two values, and not one by a weight."""
+    return rule.values and len(node.inputs) > 1 and not is_constant(node.inputs[1])
 
 
 def obstacle(node: ir.Node, target: Target) -> str | None:
@@ -46,7 +53,7 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
         node.op_type != "Split"
     ):
         return "it has several outputs"
-    if rule.kind is OpKind.HEAVY:
+    if rule.kind is OpKind.HEAVY and not multiplies_values(node, rule):
         return _heavy_obstacle(node)
     return _absorbed_obstacle(node, target) if rule.vanishes else None
 

@@ -48,6 +48,7 @@ class OpRule:
         when: Attribute name → the value that it must have.
         tail: Whether it runs on integers even where nothing heavy follows.
         constants: Whether some of its inputs may be constants, which need no codes.
+        values: Whether what a heavy operator multiplies by may be a value instead of a weight.
     """
 
     kind: OpKind
@@ -56,6 +57,7 @@ class OpRule:
     when: Mapping[str, Any]
     tail: bool = False
     constants: bool = False
+    values: bool = False
 
     @property
     def vanishes(self) -> bool:
@@ -266,4 +268,5 @@ def _rule(entry: Mapping[str, Any]) -> OpRule:
         when=dict(entry.get("when", {})),
         tail=bool(entry.get("tail", False)),
         constants=bool(entry.get("constants", False)),
+        values=bool(entry.get("values", False)),
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["merged", "read_table", "types_of", "validated"]
 
 _FORMATS = ("qdq", "qoperator", "integer", "fp16", "qdq+fp16")
-_RULE_KEYS = ("kind", "inputs", "needs_output", "when", "tail", "constants")
+_RULE_KEYS = ("kind", "inputs", "needs_output", "when", "tail", "constants", "values")
 _SOURCE_KEYS = ("stands", "where")
 _NEEDED = (
     "summary",
@@ -180,7 +180,7 @@ def _check_rule(where: str, op: str, entry: object, kinds: Sequence[str]) -> Non
     inputs = entry.get("inputs", "all")
     if inputs != "all" and not _is_list(_is_whole)(inputs):
         raise TargetError(f'{where}: [ops.{op}] inputs must be "all" or a list of positions')
-    for key in ("needs_output", "tail", "constants"):
+    for key in ("needs_output", "tail", "constants", "values"):
         if not _is_switch(entry.get(key, True)):
             raise TargetError(f"{where}: [ops.{op}] {key} must be true or false")
     if not isinstance(entry.get("when", {}), Mapping):

@@ -11,12 +11,13 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnxq.graph.query import descendants
+from onnxq.graph.bias import added_bias
+from onnxq.graph.query import descendants, heavy
 from onnxq.graph.roles import attribute, reaches, weight_channel_axis
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.obstacles import data_positions, obstacle
+from onnxq.plan.obstacles import data_positions, multiplies_values, obstacle
 from onnxq.plan.placement import cheapest, cost_reason
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
@@ -137,7 +138,7 @@ class AssignIntegers(PlanPass):
                 values[str(node.outputs[0].name)] = ValuePlan(channels)
             if rule.kind is OpKind.SAME_PARAMS:
                 groups.append(frozenset(touched))
-            if rule.kind is OpKind.HEAVY:
+            if rule.kind is OpKind.HEAVY and not multiplies_values(node, rule):
                 weight = node.inputs[1]
                 assert weight is not None
                 dtype = target.weight_type(self.weight_bits)
@@ -165,9 +166,18 @@ def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str], targ
         user = users[0]
         if str(user.name) in integer and target.ops[user.op_type].vanishes:
             return False
+        if target.whole and str(user.name) in integer and _is_biased(value):
+            return False
     if rule.needs_output:
         return bool(users) or value.is_graph_output()
     return any(str(user.name) in integer for user in users)
+
+
+def _is_biased(value: ir.Value) -> bool:
+    """Whether ``value`` is a product with a weight to which a bias is added next."""
+    producer = value.producer()
+    product = producer is not None and producer.op_type == "MatMul" and heavy(producer)
+    return product and added_bias(value) is not None
 
 
 def _free_channels(node: ir.Node, integer: frozenset[str], target: Target) -> bool:

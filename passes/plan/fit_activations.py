@@ -175,7 +175,7 @@ class FitActivations(PlanPass):
             scale = symmetric_scale(max(-found.low, found.high), limits[1] - int(middle))
             return QParams(scale, middle, *self._measure(found))
         scale, zero_point = affine_params(found.low, found.high, limits)
-        if behind is _hard_swish:
+        if behind is _hard_swish and not np.isfinite(bounds).any():
             scale, zero_point = _snapped(found, limits) or (scale, zero_point)
         params = QParams(scale, zero_point, *self._measure(found))
         params = _saturating(params, bounds, limits)

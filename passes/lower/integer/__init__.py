@@ -5,8 +5,9 @@
 2. A value is kept with channels second or last, whichever its readers compute with, and transposed
    where they differ.
 3. Every node of the plan's integer region has a form of its own: products in ``layers``, sums in
-   ``sums``, ``pools``, ``moves``, and ``tables`` for functions.
-4. Relu and Clip that the plan absorbs are the clipping of the codes in front of them.
+   ``sums``, ``pools``, ``moves``, ``tables`` for functions, ``softmax`` and ``layer_norm``.
+4. Relu and Clip that the plan absorbs are the clipping of the codes in front of them; what is added
+   to a matrix product is its bias.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ import onnx_ir as ir
 
 from onnxq.errors import PlanError
 from onnxq.passbase import LoweringPass
-from onnxq.passes.lower.integer import layers, moves, pools, sums, tables
+from onnxq.passes.lower.integer import (
+    layer_norm,
+    layers,
+    moves,
+    pools,
+    softmax,
+    sums,
+    tables,
+)
 from onnxq.passes.lower.integer.scope import Scope
 
 if TYPE_CHECKING:
@@ -31,6 +40,8 @@ _HANDLERS: Mapping[str, Callable[[Scope], None]] = {
     **pools.HANDLERS,
     **moves.HANDLERS,
     **tables.HANDLERS,
+    **softmax.HANDLERS,
+    **layer_norm.HANDLERS,
 }
 _ABSORBED = ("Relu", "Clip")
 
@@ -64,7 +75,7 @@ class LowerToInteger(LoweringPass):
             scope.node = node
             if node not in chosen:
                 scope.let_read()
-            elif node.op_type not in _ABSORBED:
+            elif not scope.is_held(node.outputs[0]) and node.op_type not in _ABSORBED:
                 _HANDLERS[node.op_type](scope)
         scope.leave()
         for node in reversed(integer):

@@ -10,7 +10,8 @@
 4. Accumulators are bounded by the codes' range and the weights; the bounds decide how they are
    rescaled (``onnxq.numerics.fixed_point``). The bias is rounded to a whole number of their units,
    as where it is stored in int32, and joins the addend.
-5. What nothing on integers reads leaves as the accumulators themselves, with the bias in int32,
+5. Products of two values are unsigned by unsigned, with one scale each.
+6. What nothing on integers reads leaves as the accumulators themselves, with the bias in int32,
    through a DequantizeLinear of scale x_scale · w_scale.
 """
 
@@ -21,13 +22,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.bias import added_bias
 from onnxq.graph.qdq import Affine
-from onnxq.graph.query import weight_of
+from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute, weight_channel_axis
 from onnxq.numerics.accumulators import product_bounds
 from onnxq.numerics.fixed_point import Term
 from onnxq.numerics.pairs import pair_excess
-from onnxq.passes.lower.integer.rescale import rescaled
+from onnxq.passes.lower.integer.rescale import product_term, rescaled
 from onnxq.passes.lower.integer.scope import PLANAR, Scope
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.weight_codes import weight_codes
@@ -111,6 +113,22 @@ def _tap(
     return scope.op("Slice", [value, *inputs], ir.DataType.UINT8, f"{stem}_tap")
 
 
+def _matmul(scope: Scope) -> None:
+    if weight_of(scope.node.inputs[1]) is not None:
+        _gemm(scope)
+        return
+    pair = [scope.read(position) for position in (0, 1)]
+    target, stem = scope.target(), str(scope.node.outputs[0].name)
+    length = (shape_of(scope.node.inputs[0]) or (None,))[-1]
+    if length is None or target is None:
+        raise scope.refusal("the number of products that it adds up is not known")
+    zeros = [scope.constant("zero", codes.zero, np.uint8) for codes in pair]
+    inputs = [*(codes.value for codes in pair), *zeros]
+    acc = scope.op("MatMulInteger", inputs, ir.DataType.INT32, f"{stem}_sums")
+    term = product_term(pair[0], pair[1], length)
+    scope.write(target, rescaled(scope, [acc], [term], scope.written(target), stem))
+
+
 def _gemm(scope: Scope) -> None:
     x, weight = scope.read(0), _weight(scope)
     first = np.moveaxis(weight, weight_channel_axis(scope.node), 0)
@@ -155,6 +173,9 @@ def _bias(scope: Scope, factor: npt.NDArray[np.float64]) -> npt.NDArray[np.float
     """Returns the bias in units of the sums, rounded as an int32 bias is: whole numbers."""
     node = scope.node
     given = weight_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    behind = added_bias(node.outputs[0]) if node.op_type == "MatMul" and scope.target() else None
+    if behind is not None and str(node.outputs[0].name) not in scope.plan.values:
+        given = behind[2]
     shift = scope.plan.bias_shift.get(str(node.name))
     total = np.zeros(len(factor))
     for part in (given, shift):
@@ -199,7 +220,7 @@ def _leave(  # noqa: PLR0913 (as for _finish)
     *,
     last: bool,
 ) -> None:
-    """Rule 5."""
+    """Rule 6."""
     out = scope.node.outputs[0]
     stem = str(out.name)
     scale = factor.astype(np.float32)
@@ -216,7 +237,10 @@ def _leave(  # noqa: PLR0913 (as for _finish)
     axis = 1 if scope.node.op_type == "Conv" else gemm_axis
     real = scope.editor.dequantize(acc, Affine(scale, None, axis), stem=stem, before=scope.node)
     real.shape = out.shape
+    if len(scale) == 1:
+        # onnxruntime moves one scale behind a Reshape, and quantizes to int32 there, or would
+        real = scope.editor.shield(real, after=real.producer())
     scope.replace(out, real)
 
 
-HANDLERS = {"Conv": _conv, "Gemm": _gemm, "MatMul": _gemm}
+HANDLERS = {"Conv": _conv, "Gemm": _gemm, "MatMul": _matmul}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onnxq.passes.lower.integer.emitter import Codes, Emitter, Written
 
-__all__ = ["plain_term", "recoded", "rescaled"]
+__all__ = ["plain_term", "product_term", "recoded", "rescaled"]
 
 _TYPES = {
     False: (ir.DataType.INT32, ir.DataType.UINT32),
@@ -104,6 +104,14 @@ def plain_term(codes: Codes, sign: float = 1.0) -> tuple[Term, float]:
     factor = np.asarray(sign * codes.scale)
     low, high = (np.asarray(limit, np.int64) for limit in codes.limits)
     return Term(factor, low, high), -sign * codes.scale * codes.zero
+
+
+def product_term(left: Codes, right: Codes, count: int = 1) -> Term:
+    """Returns a sum of ``count`` products of centred codes as a term."""
+    ends = [(codes.limits[0] - codes.zero, codes.limits[1] - codes.zero) for codes in (left, right)]
+    corners = [a * b for a in ends[0] for b in ends[1]]
+    low, high = (np.asarray(count * end, np.int64) for end in (min(corners), max(corners)))
+    return Term(np.asarray(left.scale * right.scale), low, high)
 
 
 def _shaped(array: npt.ArrayLike, shape: Sequence[int]) -> npt.NDArray[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.bias import added_bias
 from onnxq.graph.qdq import Affine
 from onnxq.graph.query import read_values
 from onnxq.passes.lower.integer.emitter import Codes, Emitter, Written
@@ -36,6 +37,7 @@ class Scope(Emitter):
         self.plan = plan
         self._held: dict[str, dict[bool, ir.Value]] = {}
         self._used: dict[tuple[str, int, bool], ir.Value] = {}
+        self._computed: set[ir.Value] = set()
         self._reals: dict[str, ir.Value] = {}
 
     # ---- values ----------------------------------------------------------------------------------
@@ -91,14 +93,21 @@ class Scope(Emitter):
 
     def write(self, value: ir.Value, codes: ir.Value, *, last: bool = False) -> None:
         """Says that ``codes`` stand for ``value`` from now on."""
+        self._computed.add(value)
         self._held[str(value.name)] = {last: codes}
 
     def target(self) -> ir.Value | None:
         """Returns the value that the node writes as codes; None if its output is float.
 
-        That is its output, or what lies behind a Relu or Clip that its quantization absorbs.
+        That is its output, or what lies behind a bias that is added to a matrix product, and behind
+        a Relu or Clip that its quantization absorbs.
         """
         out = self.node.outputs[0]
+        if str(out.name) in self.plan.values:
+            return out
+        biased = added_bias(out) if self.node.op_type == "MatMul" else None
+        if biased is not None and str(biased[0].name) not in self.plan.float_nodes:
+            out = biased[0].outputs[0]
         if str(out.name) in self.plan.values:
             return out
         users = out.consumers()
@@ -113,9 +122,9 @@ class Scope(Emitter):
         return written(self.plan.values[str(value.name)])
 
     def let_read(self) -> None:
-        """Lets the node, which is float, read what is held as codes."""
+        """Lets the node, which is float, read what was computed as codes."""
         for value in dict.fromkeys(read_values(self.node)):
-            if not self.is_held(value):
+            if value not in self._computed:
                 continue
             real = self._real(value)
             for user, position in list(value.uses()):
@@ -123,9 +132,9 @@ class Scope(Emitter):
                     user.replace_input_with(position, real)
 
     def leave(self) -> None:
-        """Lets the graph give out what is held as codes, under its name."""
+        """Lets the graph give out what was computed as codes, under its name."""
         for value in list(self.editor.graph.outputs):
-            if self.is_held(value) and not value.is_graph_input():
+            if value in self._computed:
                 self.replace(value, self._real(value))
 
     def replace(self, value: ir.Value, real: ir.Value) -> None:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute
 from onnxq.numerics.fixed_point import Term
-from onnxq.passes.lower.integer.rescale import plain_term, recoded, rescaled
+from onnxq.passes.lower.integer.rescale import plain_term, product_term, recoded, rescaled
 from onnxq.passes.lower.integer.scope import PLANAR, Scope
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ def _mul(scope: Scope) -> None:
         pair = [scope.read(position, last=last) for position in (0, 1)]
         left, right = (_centred(scope, codes, stem) for codes in pair)
         product = scope.op("Mul", [left, right], _INT32, f"{stem}_product")
-        ends = [_ends(codes) for codes in pair]
-        corners = [a * b for a in ends[0] for b in ends[1]]
-        scale = np.asarray(pair[0].scale * pair[1].scale)
-        term = Term(scale, np.asarray(min(corners)), np.asarray(max(corners)))
+        term = product_term(pair[0], pair[1])
         found = rescaled(scope, [product], [term], scope.written(target), stem)
     scope.write(target, found, last=last)
 

@@ -132,6 +132,38 @@ def assert_close(found: np.ndarray, wanted: np.ndarray, steps: int) -> None:
     assert distance.mean() <= (0.05 if steps == 1 else 0.6)
 
 
+ROWS = {
+    "softmax": "y = Softmax(x)",
+    "softmax of another axis": "y = Softmax<axis=1>(x)",
+    "layer norm": "y = LayerNormalization(x, g, b)",
+    "layer norm without bias": "y = LayerNormalization<epsilon=0.01>(x, g)",
+    "product of values": "y = MatMul(x, v)",
+    "biased product": "p = MatMul(x, w) y = Add(p, b)",
+    "bias first": "p = MatMul(x, w) y = Add(b, p)",
+    "biased product, cut": "p = MatMul(x, w) a = Add(p, b) y = Relu(a)",
+    "gather": "y = Gather<axis=1>(x, places)",
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_what_transformers_are_made_of(case: str) -> None:
+    source = build(
+        f"""f (float[2,12,12] x, float[2,12,12] v, float[12,12] w, float[12] b, float[12] g,
+            int64[3] places) => (float[c,d,e] o) {{ {ROWS[case]} o = MatMul(y, w) }}""",
+        w=rng_weight(12, 12),
+        b=rng_weight(12),
+        g=rng_weight(12, seed=1),
+        places=np.array([0, 5, -1]),
+    )
+    made = forms(source)
+    assert not made.plan.float_nodes
+    feeds = feeds_for(source, seed=100)
+    feeds["x"][:, 0] = 0.3  # rows of equal numbers have no variance
+    assert_exact(made.integer, feeds)
+    found, wanted = (codes_of(m, ["y"], feeds)["y_quantized"] for m in (made.integer, made.qdq))
+    assert_close(found, wanted, steps=1)
+
+
 PRODUCTS = {
     "gemm": "y = Gemm<transB=1>(x, w, b)",
     "gemm plain": "y = Gemm(x, w)",
@@ -171,6 +203,20 @@ def test_what_no_integer_node_reads_leaves_as_accumulators() -> None:
     leaving = next(node for node in made.integer.graph if node.op_type == "DequantizeLinear")
     assert leaving.inputs[0] is not None
     assert leaving.inputs[0].dtype == ir.DataType.INT32
+
+
+def test_one_channel_leaves_before_it_is_moved() -> None:
+    source = build(
+        "f (float[1,8,6,5] x, float[1,8,1,1] w, int64[2] shape) => (float[a,b] y)"
+        " { c = Conv(x, w) y = Reshape(c, shape) }",
+        w=rng_weight(1, 8, 1, 1),
+        shape=np.array([0, -1]),
+    )
+    made = forms(source)
+    feeds = feeds_for(source, batch=1)
+    np.testing.assert_array_equal(
+        run(made.integer, feeds)["y"], run(made.integer, feeds, "all")["y"]
+    )
 
 
 def test_channels_of_own_scales_between_convolutions() -> None:
