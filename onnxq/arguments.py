@@ -20,6 +20,7 @@ __all__ = [
     "Json",
     "Model",
     "Preprocess",
+    "Provider",
     "Scores",
     "Sensitivity",
     "Shape",
@@ -77,6 +78,9 @@ Fed = Annotated[
 ]
 Preprocess = Annotated[
     str | None, typer.Option(metavar="NAME|FILE.toml", help="How images become inputs.")
+]
+Provider = Annotated[
+    str, typer.Option(metavar="NAME", help="What onnxruntime runs the models on: cpu, cuda, …")
 ]
 DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
 Budget = Annotated[

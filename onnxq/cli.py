@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from onnxq import commands, export_commands, lint_command
-from onnxq.arguments import Boxes, Budget, Json, Model, Scores, Sensitivity, Target, Task, Threads
+from onnxq.arguments import (
+    Boxes,
+    Budget,
+    Json,
+    Model,
+    Provider,
+    Scores,
+    Sensitivity,
+    Target,
+    Task,
+    Threads,
+)
 from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
 from onnxq.optimize_arguments import (
@@ -130,6 +141,7 @@ def optimize(
     rounding: Rounding = Config.rounding,
     weight_granularity: Granularity = Config.weight_granularity,
     target: Target = Config.target,
+    provider: Provider = Config.provider,
     format: Format = Config.format,
     keep_float: KeepFloat = None,
     require: Require = None,

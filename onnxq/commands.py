@@ -15,6 +15,7 @@ from onnxq.arguments import (
     Json,
     Model,
     Preprocess,
+    Provider,
     Scores,
     Shape,
     Task,
@@ -68,9 +69,6 @@ Second = Annotated[
 Batch = Annotated[
     int | None,
     typer.Option(metavar="N", help="Samples at a time, where the first dimension is open."),
-]
-Provider = Annotated[
-    str, typer.Option(metavar="NAME", help="What onnxruntime runs the models on: cpu, cuda, …")
 ]
 Seconds = Annotated[float, typer.Option(metavar="S", help="Seconds of timing for each model.")]
 Data = Annotated[

@@ -75,6 +75,7 @@ class Config(Options):
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.
+        provider: What onnxruntime runs the models on for calibration, fidelity and latency.
         format: Form of the quantized model: "qdq", or "integer" with no float in between.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
@@ -111,6 +112,7 @@ class Config(Options):
     rounding: str = "gptq+cd"
     weight_granularity: str = "channel"
     target: str = "cpu"
+    provider: str = "cpu"
     format: str = "qdq"
     keep_float: tuple[str, ...] = ()
     require: tuple[Requirement, ...] = ()

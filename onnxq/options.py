@@ -227,6 +227,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "rounding": _choice("gptq+cd", "gptq", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,
+        "provider": _word,
         "format": _choice("qdq", "integer"),
         "keep_float": _words,
         "require": _requirements,

@@ -38,6 +38,7 @@ from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, re
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
+from onnxq.runtime.providers import provider_called
 from onnxq.runtime.session import CPU, make_session, run_model
 from onnxq.runtime.survey import Survey
 from onnxq.stages import plan_context, read, rewritten
@@ -232,6 +233,7 @@ def _observed(
         list(plan.values),
         threads=config.cores,
         progress=teller(tell, "observe", len(numbers)),
+        provider=provider_called(config.provider),
     )
     return replace(context, stats=stats)
 
@@ -261,9 +263,10 @@ def _verify(  # noqa: PLR0913 (two models, and what they are judged by)
     told = teller(tell, "verify", len(samples.judges()))
     found = _fidelity(original, quantized, task, samples, config, told)
     feed = next(iter(samples.spread(1)))
-    away = load_target(config.target).provider != CPU
+    provider = provider_called(config.provider)
     tell("benchmark", 0, 1)
-    times = None if away else latency(original, quantized, feed)
+    elsewhere = provider == CPU != load_target(config.target).provider
+    times = None if elsewhere else latency(original, quantized, feed, provider)
     proof = Proof(found, times, heavy_layers(quantized, feed))
     tell("benchmark", 1, 1)
     return proof
@@ -277,8 +280,15 @@ def _fidelity(  # noqa: PLR0913 (as for verifying)
     config: Config,
     progress: Callable[[int], None] | None = None,
 ) -> Fidelity:
-    feeds = samples.feeds(samples.judges())
-    return fidelity(original, quantized, feeds, task=task, threads=config.cores, progress=progress)
+    return fidelity(
+        original,
+        quantized,
+        samples.feeds(samples.judges()),
+        task=task,
+        threads=config.cores,
+        progress=progress,
+        provider=provider_called(config.provider),
+    )
 
 
 def _judged(  # noqa: PLR0913 (all but the last are the same for every plan)

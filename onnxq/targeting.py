@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onnxq.errors import ConfigError, TargetError
 from onnxq.graph.fix_shapes import fix_shapes
 from onnxq.plan.target import load_target
+from onnxq.runtime.providers import provider_called
 from onnxq.runtime.session import run_model
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ __all__ = ["chosen_target", "with_fixed_shapes"]
 
 
 def chosen_target(config: Config, *, with_data: bool) -> Target:
-    """Returns what the model is made for, which must know its form."""
+    """Returns what the model is made for, which must know its form; the provider must be there."""
+    provider_called(config.provider)
     target = load_target(config.target)
     if config.format not in target.formats:
         known = " or ".join(target.formats)

@@ -25,6 +25,7 @@ from onnxq.report.result import (
 from onnxq.report.versions import versions
 from onnxq.report.weight_bits import layer_weights
 from onnxq.runtime.machine import machine_target
+from onnxq.runtime.providers import provider_called
 from onnxq.runtime.session import CPU
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def assemble(
         weights=layer_weights(context.model, plan),
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
-        made_for=MadeFor.of(context.target, CPU, machine_target()),
+        made_for=MadeFor.of(context.target, provider_called(run.config.provider), machine_target()),
         findings=broken_rules(quantized, context.target),
         warnings=(*run.warnings, *_unmatched(run, context), *_warnings(run, context, proof)),
         options=run.config.to_dict(),
@@ -145,10 +146,11 @@ def _unmatched(run: Run, context: PlanContext) -> list[str]:
 def _warnings(run: Run, context: PlanContext, proof: Proof) -> tuple[str, ...]:
     found = []
     samples = run.samples
-    away = context.target.provider != CPU
+    provider = provider_called(run.config.provider)
+    away = context.target.provider != provider
     if away and samples.any:
         found.append(
-            f"fidelity was measured on {CPU}, not on {context.target.name}; speed and integer "
+            f"fidelity was measured on {provider}, not on {context.target.name}; speed and integer "
             "share there are not known"
         )
     if not samples.any:
@@ -164,7 +166,13 @@ def _warnings(run: Run, context: PlanContext, proof: Proof) -> tuple[str, ...]:
             f"{len(samples.source.skipped)} files could not be read and were left out, the first "
             f"{first}: {reason}"
         )
-    if samples.any and not away and proof.heavy and not any(layer.integer for layer in proof.heavy):
+    if (
+        samples.any
+        and not away
+        and provider == CPU
+        and proof.heavy
+        and not any(layer.integer for layer in proof.heavy)
+    ):
         found.append("nothing runs on integers: no part of this model pays for its conversions")
     found += [f"{e.name} was rolled back: {e.rolled_back}" for e in run.trace.rolled_back]
     return tuple(found)

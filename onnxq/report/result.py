@@ -38,6 +38,7 @@ __all__ = [
     "require",
 ]
 
+_COUNTS = "CPUExecutionProvider"
 _MISSED = "lower the bound, or give other or more calibration data"
 _NOT_MEASURED = "give --data, and --task where it is not recognized, or require something else"
 
@@ -177,6 +178,11 @@ class MadeFor:
     machine: str
     away: bool
 
+    @property
+    def counted(self) -> bool:
+        """Whether the integer kernels were counted, which only the CPU's own profile tells."""
+        return not self.away and self.provider == _COUNTS
+
     @classmethod
     def of(cls, target: Target, provider: str, machine: str) -> Self:
         """Puts together what is known of a run."""
@@ -291,7 +297,7 @@ class Result:
         """
         measured = {
             "speedup": self.latency.speedup if self.latency is not None else None,
-            "integer": None if self.made_for and self.made_for.away else self.integer_share,
+            "integer": None if self.made_for and not self.made_for.counted else self.integer_share,
         }
         return measured[name] if name in measured else self.fidelity.metric(name)
 

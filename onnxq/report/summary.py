@@ -67,6 +67,7 @@ def facts(result: Result) -> list[Fact]:
         *_data(result.data),
         *_input(result),
         *_target(result.made_for),
+        *_provider(result.made_for),
         *_lint(result.findings),
         _size(result),
         _latency(result.latency),
@@ -143,6 +144,12 @@ def _target(made_for: MadeFor | None) -> Iterator[Fact]:
     yield Fact("target", made_for.target, f"{made_for.summary}{machine}")
     if made_for.stands == "documents":
         yield Fact("", "", "its rules stand on documents; they were not run here", "doubt")
+
+
+def _provider(made_for: MadeFor | None) -> Iterator[Fact]:
+    """Says what measured where that is not the CPU."""
+    if made_for is not None and made_for.provider != "CPUExecutionProvider":
+        yield Fact("provider", made_for.provider, "calibrated and measured on it; float on the CPU")
 
 
 def _lint(findings: Sequence[Finding]) -> Iterator[Fact]:
@@ -240,8 +247,10 @@ def _boxes(boxes: BoxFidelity | None) -> Iterator[Fact]:
 
 
 def _integer(result: Result) -> Fact:
-    if result.made_for is not None and result.made_for.away:
-        where = f"{result.made_for.target} was not run; {result.made_for.provider} was"
+    made_for = result.made_for
+    if made_for is not None and not made_for.counted:
+        away = f"{made_for.target} was not run; {made_for.provider} was"
+        where = away if made_for.away else f"{made_for.provider} does not tell its kernels"
         return Fact("integer", "not measured", where, "doubt")
     value = percent_text(result.integer_share)
     layers = sum(layer.integer for layer in result.heavy)

@@ -8,7 +8,7 @@ from onnxq.report.result import Fidelity, HeavyLayer, Latency
 from onnxq.runtime.ahead import ahead
 from onnxq.runtime.benchmark import interleaved_latency
 from onnxq.runtime.kernels import integer_share
-from onnxq.runtime.session import make_session
+from onnxq.runtime.session import CPU, make_session
 from onnxq.tasks.recognize import check_outputs, recognize
 
 if TYPE_CHECKING:
@@ -61,8 +61,12 @@ def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
     task: Task,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
+    provider: str = CPU,
 ) -> Fidelity:
     """Compares the outputs on samples, both models with all of onnxruntime's optimizations.
+
+    The float model runs on the CPU whatever the provider, so that what a provider does wrong to
+    both shows.
 
     Args:
         real: The float model.
@@ -71,12 +75,13 @@ def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
         task: What the outputs mean.
         threads: Threads inside an operator.
         progress: Called with the number of samples done.
+        provider: Execution provider of the quantized model.
 
     Returns:
         SQNR of every float output, and what the task measures.
     """
     first = make_session(real, threads=threads, spin=False)
-    second = make_session(quantized, threads=threads, spin=False)
+    second = make_session(quantized, threads=threads, spin=False, provider=provider)
     comparison, samples = task.comparison(), 0
     runs = ahead(lambda feed: (first.run(feed), second.run(feed)), feeds, progress=progress)
     for outputs in runs:
@@ -85,9 +90,11 @@ def fidelity(  # noqa: PLR0913 (three of the six are named at the call)
     return Fidelity.of(comparison.fidelity(), task, samples)
 
 
-def latency(real: ir.Model, quantized: ir.Model, feed: Feed) -> Latency:
-    """Returns the times of both models on one thread, measured in turn."""
-    found = interleaved_latency(real, quantized, feed, threads=1, budget_s=_BUDGET_S)
+def latency(real: ir.Model, quantized: ir.Model, feed: Feed, provider: str = CPU) -> Latency:
+    """Returns the times of both models on one thread, measured in turn on a provider."""
+    found = interleaved_latency(
+        real, quantized, feed, threads=1, budget_s=_BUDGET_S, provider=provider
+    )
     return Latency(found.first_ms, found.second_ms, found.speedup, found.low, found.high)
 
 

@@ -119,6 +119,7 @@ def interleaved_latency(
     *,
     threads: int = 1,
     budget_s: float = 1.0,
+    provider: str = CPU,
 ) -> Latency:
     """Times two models against each other on the same input.
 
@@ -128,6 +129,7 @@ def interleaved_latency(
         feeds: Input name → array.
         threads: Threads inside an operator. With 1 the clock is processor time, else wall time.
         budget_s: Seconds to spend on timing; at least nine rounds run in any case.
+        provider: Execution provider of the sessions that are made here.
 
     Returns:
         The latencies.
@@ -135,7 +137,9 @@ def interleaved_latency(
     Raises:
         ModelError: onnxruntime refuses a model or the feeds.
     """
-    times = interleaved_times([first, second], [feeds, feeds], threads=threads, budget_s=budget_s)
+    times = interleaved_times(
+        [first, second], [feeds, feeds], threads=threads, budget_s=budget_s, provider=provider
+    )
     ratio = times.ratio(1)
     first_ms, second_ms = (times.milliseconds(model)[0] for model in (0, 1))
     return Latency(first_ms, second_ms, ratio.value, ratio.low, ratio.high, times.rounds)

@@ -16,7 +16,7 @@ from onnxq.errors import DataError
 from onnxq.numerics.statistics import Stats
 from onnxq.runtime.ahead import ahead
 from onnxq.runtime.gather import Gatherer, NotFiniteError
-from onnxq.runtime.session import make_session
+from onnxq.runtime.session import CPU, make_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +36,7 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
     channel_axis: Mapping[str, int | None] | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
+    provider: str = CPU,
 ) -> Stats:
     """Runs ``model`` over ``feeds`` and returns the statistics of ``values``.
 
@@ -49,6 +50,7 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
             named: axis 1 at rank 2, 4 and more, the last at rank 3, none below.
         threads: Threads inside an operator.
         progress: Called with the number of samples done, after each.
+        provider: Execution provider that runs the model.
 
     Returns:
         Statistics, in graph order, inputs first.
@@ -59,7 +61,9 @@ def observe(  # noqa: PLR0913  (four of the six have defaults and are named at t
         ModelError: onnxruntime refuses the model or a sample.
     """
     axes = channel_axis or {}
-    session = make_session(model, optimize=False, threads=threads, outputs=values, spin=False)
+    session = make_session(
+        model, optimize=False, threads=threads, outputs=values, spin=False, provider=provider
+    )
     names = [name for name in session.inputs if name in set(values)] + list(session.outputs)
     gatherers = [Gatherer(name, axes.get(name, ...)) for name in names]
     samples = 0

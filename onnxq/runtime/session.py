@@ -16,6 +16,7 @@ from onnxq.errors import ModelError
 from onnxq.runtime.bfloat16 import is_bfloat16, run_with_bfloat16
 from onnxq.runtime.expose import expose
 from onnxq.runtime.lend import Lent, lend_weights
+from onnxq.runtime.providers import provider_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ _LENT_BYTES = 1 << 28
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _DISABLED = "optimization.disable_specified_optimizers"
 _CUSTOM_DOMAINS = ("ai.onnx.contrib", "com.microsoft.extensions")
+_PAIR = b"QuantizeLinear"
 _FATAL_ONLY = 4
 _REASON_LENGTH = 300
 # Without these the optimized graph of a large model does not fit its file.
@@ -141,7 +143,7 @@ def make_session(  # noqa: PLR0913  (all but one have defaults and are named at 
         share_constants: Whether equal small constants may become one.
 
     Raises:
-        ModelError: onnxruntime refuses the model.
+        ModelError: onnxruntime refuses the model, or the provider does not start.
     """
     options = _options(optimize, threads, trace)
     if not spin:
@@ -238,6 +240,8 @@ def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
 def _load(model: str | bytes, options: ort.SessionOptions, provider: str) -> Session:
     try:
         return _create(model, options, provider)
+    except ModelError:
+        raise
     except Exception as error:
         if not any(domain in str(error) for domain in _CUSTOM_DOMAINS):
             raise ModelError(f"onnxruntime refuses the model: {_reason(error)}") from error
@@ -251,8 +255,18 @@ def _load(model: str | bytes, options: ort.SessionOptions, provider: str) -> Ses
 
 
 def _create(model: str | bytes, options: ort.SessionOptions, provider: str) -> Session:
-    providers = list(dict.fromkeys([provider, CPU]))
-    return Session(ort.InferenceSession(model, options, providers=providers))
+    if provider == CPU:
+        return Session(ort.InferenceSession(model, options, providers=[CPU]))
+    quantized = _PAIR in (model if isinstance(model, bytes) else Path(model).read_bytes())
+    threads = options.intra_op_num_threads
+    settings = dict(provider_settings(provider, threads, quantized=quantized))
+    session = Session(ort.InferenceSession(model, options, providers=[(provider, settings), CPU]))
+    if session.provider != provider:
+        raise ModelError(
+            f"{provider} does not start here, for want of a device or a library; see what"
+            " onnxruntime says when it is asked alone"
+        )
+    return session
 
 
 def _reason(error: Exception) -> str:
