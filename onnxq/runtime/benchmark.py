@@ -112,7 +112,7 @@ class Times:
         return Ratio(statistics.median(ratios), *median_interval(ratios))
 
 
-def interleaved_latency(
+def interleaved_latency(  # noqa: PLR0913  (all but the models and their input have defaults)
     first: ModelLike | Session,
     second: ModelLike | Session,
     feeds: Feed,
