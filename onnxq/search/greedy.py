@@ -6,11 +6,12 @@
 2. From the start on, options to either side are tried until the loss on one half of the samples,
    the judges, worsens.
 3. The best is taken where it lowers that loss by the margin or more, and lowers it on the other
-   half too.
+   half too, by more than the standard error of what it changes there.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -18,6 +19,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
     from onnxq.search.evaluator import Evaluator
@@ -61,7 +64,7 @@ class Losses(NamedTuple):
     confirmed: float
 
     @classmethod
-    def of(cls, losses: Sequence[float]) -> Self:
+    def of(cls, losses: npt.NDArray[np.float64]) -> Self:
         """Sums up the losses of all samples: every other one judges."""
         return cls(float(np.mean(losses[::2])), float(np.mean(losses[1::2])))
 
@@ -127,12 +130,12 @@ class GreedySearch:
         """Rules 2 and 3."""
         judges = range(0, len(self.evaluator.feeds), 2)
         measured = self.evaluator.descend(site.candidates(plan), site.start, judges)
-        losses = {at: Losses.of(found.tolist()) for at, found in measured.items()}
+        losses = {at: Losses.of(found) for at, found in measured.items()}
         best = min(losses, key=lambda at: (losses[at].judged, abs(at - site.start)))
         before, after = losses[site.start], losses[best]
         self.first = self.first or before
-        wanted = (1 - self.margin) * before.judged
-        if best == site.start or after.judged > wanted or after.confirmed >= before.confirmed:
+        enough = after.judged <= (1 - self.margin) * before.judged
+        if best == site.start or not enough or not _surely(measured[site.start], measured[best]):
             return None
         return Choice(site, best, before, after)
 
@@ -144,3 +147,10 @@ class GreedySearch:
             marked = replace(params, method=self.method, gain=choice.gain)
             option[name] = replace(option[name], params=marked)
         return option
+
+
+def _surely(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> bool:
+    """Rule 3, on the samples that did not choose."""
+    gains = before[1::2] - after[1::2]
+    error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else 0.0
+    return bool(gains.mean() > error)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from onnxq.passbase import PlanContext
+    from onnxq.passbase import PlanContext, PlanPass
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.runtime.session import Feed
     from onnxq.search.greedy import Choice, Losses, Site
@@ -42,6 +42,8 @@ class OutputSearch:
         name: Of the pass.
         simulate: Makes the quantized model of a plan, with its params apart.
         at_outputs: Makes the loss of the task for the float model.
+        correct: Corrects the biases of the plan that is searched, as will be done with what comes
+            out; None = they stay as they are.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = as many as
             :data:`_BUDGET_BYTES` hold of inputs and outputs, 8 to 64.
@@ -50,6 +52,7 @@ class OutputSearch:
     name: str
     simulate: Simulate
     at_outputs: Callable[[ir.Model], OutputLoss]
+    correct: PlanPass | None
     margin: float
     samples: int | None
 
@@ -60,7 +63,7 @@ class OutputSearch:
     def run(
         self, context: PlanContext, plan: QuantPlan, feeds: Sequence[Feed], sweeps: Sequence[Sites]
     ) -> QuantPlan:
-        """Returns ``plan`` with what was chosen, and notes.
+        """Returns ``plan`` with what was chosen, its biases as they were, and notes.
 
         Args:
             context: Model, threads, and whom to tell how far it has come.
@@ -80,13 +83,17 @@ class OutputSearch:
                     self.name,
                     lambda done, total: context.progress(self.name, done, total),
                 )
-                sites = 0
+                searched, sites = self._corrected(context, plan), 0
                 for sweep in sweeps:
-                    found = sweep(plan)
-                    plan, sites = search.run(plan, found), sites + len(found)
+                    found = sweep(searched)
+                    searched, sites = search.run(searched, found), sites + len(found)
         except ModelError as error:
             return plan.with_notes([self._refusal(f"the model cannot be run in parts: {error}")])
-        return plan.with_notes([*map(self._fired, search.choices), self._sum(search, sites)])
+        notes = [*map(self._fired, search.choices), self._sum(search, sites)]
+        return plan.with_values(searched.values).with_notes(notes)
+
+    def _corrected(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
+        return plan if self.correct is None else self.correct.revise(context, plan)
 
     def _fired(self, choice: Choice) -> Note:
         site, before, after = choice.site, choice.before, choice.after

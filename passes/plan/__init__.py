@@ -63,12 +63,17 @@ def _start(config: Config) -> str:
 
 
 def _searches(
-    config: Config, simulate: Simulate | None, at_outputs: Callable[[ir.Model], OutputLoss]
+    config: Config,
+    simulate: Simulate | None,
+    at_outputs: Callable[[ir.Model], OutputLoss],
+    correct: PlanPass,
 ) -> list[PlanPass]:
     """Returns the passes that choose params by the loss at the outputs.
 
-    Weights whose codes are chosen by their layers' outputs get scales with them.
+    Weights whose codes are chosen by their layers' outputs get scales with them. Biases are
+    corrected meanwhile as ``correct`` will do it behind, if it may.
     """
+    corrected = correct if may_run(config, correct.name) else None
     ranges: dict[tuple[object, ...], FittedRange] = {}
     return [
         AdaptiveLp(
@@ -78,9 +83,14 @@ def _searches(
             FitWeights,
             weights=(config.weights < _EIGHT or bool(config.budget))
             and config.rounding == "nearest",
+            correct=corrected,
         ),
         PredictionDifference(
-            simulate, at_outputs, lambda factor: FitActivations("mse", factor, ranges), FitWeights
+            simulate,
+            at_outputs,
+            lambda factor: FitActivations("mse", factor, ranges),
+            FitWeights,
+            correct=corrected,
         ),
     ]
 
@@ -160,7 +170,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         KeepSignal(lower, replan),
         AllocateBits(config.budget, functools.cache(bits.front), config.sensitivity),
         StoreWeights(config.keep_float, per_channel),
-        *_searches(config, simulate, at_outputs),
+        *_searches(config, simulate, at_outputs, CorrectBias(lower)),
         RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),
         CorrectBias(lower),

@@ -53,6 +53,7 @@ class AdaptiveLp(PlanPass):
         fitting: Makes the pass that fits all activations for a p.
         fitting_weights: Makes the pass that fits all weights for a p; None = as by default.
         weights: Whether to choose for weights as well.
+        correct: Corrects biases for as long as it searches; None = they stay as they are.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = 8 to 64, as memory allows.
     """
@@ -73,6 +74,7 @@ class AdaptiveLp(PlanPass):
     fitting: Callable[[float], PlanPass]
     fitting_weights: Callable[[float | None], PlanPass]
     weights: bool = False
+    correct: PlanPass | None = None
     margin: float = 0.01
     samples: int | None = None
 
@@ -91,7 +93,9 @@ class AdaptiveLp(PlanPass):
             fits = [Fit(_label(p), self.fitting_weights(p).revise(context, bare)) for p in every]
             return weight_sites(context.model, plan, fits, _starts(plan))
 
-        search = OutputSearch(self.name, self.simulate, self.at_outputs, self.margin, self.samples)
+        search = OutputSearch(
+            self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
+        )
         sweeps = [activations, weights] if self.weights else [activations]
         return search.run(context, plan, search.feeds(context), sweeps)
 

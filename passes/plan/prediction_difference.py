@@ -64,6 +64,7 @@ class PredictionDifference(PlanPass):
         fitting: Makes the pass that fits all activations, and widens what it finds by a factor.
         fitting_weights: Makes the pass that fits all weights.
         distribution: Whether to correct the samples' distribution.
+        correct: Corrects biases for as long as it searches; None = they stay as they are.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = 8 to 64, as memory allows.
     """
@@ -84,6 +85,7 @@ class PredictionDifference(PlanPass):
     fitting: Callable[[float], PlanPass]
     fitting_weights: Callable[[], PlanPass]
     distribution: bool = True
+    correct: PlanPass | None = None
     margin: float = 0.01
     samples: int | None = None
 
@@ -96,7 +98,9 @@ class PredictionDifference(PlanPass):
             fits = [Fit(f"× {factor:g}", self._fitted(context, plan, factor)) for factor in FACTORS]
             return activation_sites(context.model, plan, fits, _START)
 
-        search = OutputSearch(self.name, self.simulate, self.at_outputs, self.margin, self.samples)
+        search = OutputSearch(
+            self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
+        )
         feeds = search.feeds(context)
         if self.distribution and context.prior and len(feeds) > 1:
             feeds, note = self._corrected(context, feeds)

@@ -92,6 +92,19 @@ def test_what_is_not_confirmed_is_left(losses: tuple[float, float], margin: floa
     assert search.first == (8, 8)
 
 
+@pytest.mark.parametrize(("gains", "taken"), [((3.0, 3.1), True), ((6.0, -0.1), False)])
+def test_a_gain_must_exceed_its_standard_error(gains: tuple[float, float], taken: bool) -> None:
+    before = np.array([8.0, 8.0, 8.0, 8.0])
+    after = np.array([4.0, 8 - gains[0], 4.0, 8 - gains[1]])
+    told = Told({})
+    told.descend = lambda *_: {0: before, 1: after}  # type: ignore[method-assign]
+    search = GreedySearch(cast("Evaluator", told), 0.0, "test", lambda _done, _total: None)
+
+    search.run(QuantPlan({"x": value(1)}), [site("x", 1, 2)])
+
+    assert bool(search.choices) is taken
+
+
 def test_later_sites_see_what_was_chosen_before() -> None:
     losses = {1.0: (8.0, 8.0), 2.0: (4.0, 4.0), 5.0: (3.0, 3.0), 6.0: (1.0, 1.0)}
     _, plan, told = searched(losses, site("x", 1, 2), site("y", 5, 6))

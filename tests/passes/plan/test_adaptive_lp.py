@@ -44,7 +44,7 @@ def search(**options: float) -> AdaptiveLp:
 def skewed(bits: int = 4) -> tuple[ir.Model, PlanContext, QuantPlan]:
     """A network whose samples hold outliers that matter at the outputs."""
     model = NETWORKS["branches"]()
-    context = context_for(model, samples=outlying(model))
+    context = context_for(model, samples=outlying(model, count=24))
     return model, context, revised(FitActivations("mse"), context, first_plan(model, bits))
 
 
@@ -61,7 +61,7 @@ def fired(plan: QuantPlan) -> list[str]:
 
 def test_the_loss_falls_on_both_halves() -> None:
     model, context, plan, found = searched()
-    evaluator = Evaluator(model, simulated, list(context.samples(8)), LOSS)
+    evaluator = Evaluator(model, simulated, list(context.samples(24)), LOSS)
 
     before, after = evaluator.each([plan, found])
     assert fired(found)
@@ -86,7 +86,7 @@ def test_only_ranges_of_what_it_names_differ() -> None:
 
 def test_weights_are_chosen_too_where_it_says_so() -> None:
     model = NETWORKS["channels"]()
-    context = context_for(model)
+    context = context_for(model, samples=outlying(model, count=24))
     plan = revised(AssignIntegers(weight_bits=3), context, QuantPlan())
     plan = revised(FitWeights(), context, revised(FitActivations(), context, plan))
 

@@ -18,8 +18,9 @@ from onnxq.passes.plan.prediction_difference import FACTORS, PredictionDifferenc
 from onnxq.plan.check import violations
 from onnxq.plan.note import NoteKind
 from onnxq.search.evaluator import Evaluator
+from onnxq.search.sites import without_weights
 from onnxq.tasks.loss import GenericLoss
-from tests.passes.plan.planning import context_for, plan_for, revised
+from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
 from tests.search.networks import NETWORKS, first_plan, outlying
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def search(**options: float) -> PredictionDifference:
 def searched() -> tuple[ir.Model, PlanContext, QuantPlan, QuantPlan]:
     """A network of 4-bit activations, the plan before the search and the one behind it."""
     model = NETWORKS["branches"]()
-    context = context_for(model, samples=outlying(model))
+    context = context_for(model, samples=outlying(model, count=24))
     plan = revised(FitActivations("mse"), context, first_plan(model, 4))
     return model, context, plan, revised(search(margin=0.0), context, plan)
 
@@ -56,7 +57,7 @@ def chosen(plan: QuantPlan) -> list[str]:
 
 def test_the_loss_falls_on_both_halves() -> None:
     model, context, plan, found = searched()
-    evaluator = Evaluator(model, simulated, list(context.samples(8)), LOSS)
+    evaluator = Evaluator(model, simulated, list(context.samples(24)), LOSS)
 
     before, after = evaluator.each([plan, found])
 
@@ -81,8 +82,9 @@ def test_ranges_are_those_of_mse_times_a_factor() -> None:
 
 def test_scales_of_channels_take_the_weights_along() -> None:
     model = NETWORKS["channels"]()
-    context = context_for(model, samples=outlying(model, 4.0))
-    plan = plan_for(context, method="mse")
+    context = context_for(model, samples=samples_for(model, 24))
+    plan = revised(FitActivations("mse", 4.0), context, plan_for(context))
+    plan = revised(FitWeights(), context, without_weights(plan, model))
 
     found = revised(search(margin=0.0), context, plan)
 
@@ -96,7 +98,7 @@ def test_samples_that_choose_are_corrected_where_moments_are_known() -> None:
 
     told = revised(search(), replace(context, prior={"c0": moments}), plan).notes
 
-    assert any("distribution of 4 samples" in note.text for note in told)
+    assert any("distribution of 12 samples" in note.text for note in told)
     assert not any("distribution" in note.text for note in revised(search(), context, plan).notes)
 
 
