@@ -12,13 +12,13 @@ from onnxq.conformance.check import broken_rules
 from onnxq.graph.external import size_on_disk
 from onnxq.graph.io import load
 from onnxq.graph.query import macs
+from onnxq.report.made_for import MadeFor
 from onnxq.report.reproduce import command
 from onnxq.report.result import (
     Fidelity,
     FloatNode,
     HeavyLayer,
     Latency,
-    MadeFor,
     Result,
     TraceRow,
 )

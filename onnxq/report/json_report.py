@@ -17,7 +17,8 @@ from onnxq.report.lint_json import finding_object
 from onnxq.report.ranges import quant_ranges
 
 if TYPE_CHECKING:
-    from onnxq.report.result import Fidelity, MadeFor, Result
+    from onnxq.report.made_for import MadeFor
+    from onnxq.report.result import Fidelity, Result
     from onnxq.tasks.base import BoxFidelity
 
 __all__ = ["SCHEMA", "decibels", "fidelity_json", "json_report"]

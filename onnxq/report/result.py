@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
-    from onnxq.plan.target import Target
     from onnxq.report.evidence import Evidence
+    from onnxq.report.made_for import MadeFor
     from onnxq.report.weight_bits import LayerWeight
     from onnxq.tasks.base import Task
 
@@ -32,13 +32,11 @@ __all__ = [
     "FloatNode",
     "HeavyLayer",
     "Latency",
-    "MadeFor",
     "Result",
     "TraceRow",
     "require",
 ]
 
-_COUNTS = "CPUExecutionProvider"
 _MISSED = "lower the bound, or give other or more calibration data"
 _NOT_MEASURED = "give --data, and --task where it is not recognized, or require something else"
 
@@ -156,39 +154,6 @@ class HeavyLayer:
     op: str
     macs: int
     integer: bool
-
-
-@dataclass(frozen=True, slots=True)
-class MadeFor:
-    """What the model was made for, and where it was measured.
-
-    Attributes:
-        target: Name of the target.
-        summary: What that is, in one line.
-        stands: "run" where its rules were seen in what the provider ran, else "documents".
-        provider: Execution provider that measured.
-        machine: The CPU target that the machine is; empty where that is not known.
-        away: Whether the target runs on another provider, so that nothing of its speed is known.
-    """
-
-    target: str
-    summary: str
-    stands: str
-    provider: str
-    machine: str
-    away: bool
-
-    @property
-    def counted(self) -> bool:
-        """Whether the integer kernels were counted, which only the CPU's own profile tells."""
-        return not self.away and self.provider == _COUNTS
-
-    @classmethod
-    def of(cls, target: Target, provider: str, machine: str) -> Self:
-        """Puts together what is known of a run."""
-        stands = "run" if target.measured else "documents"
-        away = target.provider != provider
-        return cls(target.name, target.summary, stands, provider, machine, away)
 
 
 @dataclass(frozen=True, slots=True)

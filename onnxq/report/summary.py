@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from onnxq.conformance.finding import Finding
     from onnxq.plan.note import Note
-    from onnxq.report.result import Fidelity, FloatNode, Latency, MadeFor, Result
+    from onnxq.report.made_for import MadeFor
+    from onnxq.report.result import Fidelity, FloatNode, Latency, Result
     from onnxq.tasks.base import Agreement, BoxFidelity
 
 __all__ = ["Fact", "FloatGroup", "db_text", "facts", "fidelity_facts", "float_groups"]
