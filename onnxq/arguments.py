@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, and those of choosing bits."""
+"""Arguments and options that several commands take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Boxes",
-    "Budget",
     "DrawSeed",
     "Fed",
     "Json",
@@ -22,7 +21,6 @@ __all__ = [
     "Preprocess",
     "Provider",
     "Scores",
-    "Sensitivity",
     "Shape",
     "Target",
     "Task",
@@ -83,25 +81,6 @@ Provider = Annotated[
     str, typer.Option(metavar="NAME", help="What onnxruntime runs the models on: cpu, cuda, …")
 ]
 DrawSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all that is drawn.")]
-Budget = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="RESOURCE=X",
-        help="Give each layer bits of its own, such that the least is lost within size=0.16x (of "
-        "the float model's file) or size=2.5MB, avg-weight-bits=5 (as stored), bops=0.05x, "
-        "latency=0.8x (estimated; time that is left goes to float layers). Repeatable.",
-    ),
-]
-Sensitivity = Annotated[
-    str,
-    typer.Option(
-        metavar="METHOD",
-        autocompletion=choices("sensitivity"),
-        help="How --budget tells what bits cost: quadratic (curvature of the task's loss), "
-        "measured (its loss, layer by layer; slow), trace (HAWQ-V2), eigenvalue (HAWQ), sqnr "
-        "(noise at the outputs).",
-    ),
-]
 Shape = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,12 +18,10 @@ import typer
 from onnxq import commands, export_commands, lint_command
 from onnxq.arguments import (
     Boxes,
-    Budget,
     Json,
     Model,
     Provider,
     Scores,
-    Sensitivity,
     Target,
     Task,
     Threads,
@@ -32,6 +30,7 @@ from onnxq.config import Config
 from onnxq.errors import ConfigError, OnnxqError
 from onnxq.optimize_arguments import (
     Activations,
+    Budget,
     Calibration,
     Check,
     ConfigFile,
@@ -40,8 +39,10 @@ from onnxq.optimize_arguments import (
     Format,
     Granularity,
     KeepFloat,
+    Minimize,
     Opset,
     Output,
+    Pareto,
     Passes,
     Pipeline,
     Plan,
@@ -53,6 +54,7 @@ from onnxq.optimize_arguments import (
     Samples,
     SavePlan,
     Seed,
+    Sensitivity,
     Skip,
     Verbose,
     Weights,
@@ -137,6 +139,8 @@ def optimize(
     activations: Activations = Config.activations,
     budget: Budget = None,
     sensitivity: Sensitivity = Config.sensitivity,
+    minimize: Minimize = Config.minimize,
+    pareto: Pareto = Config.pareto,
     calibration: Calibration = Config.calibration,
     rounding: Rounding = Config.rounding,
     weight_granularity: Granularity = Config.weight_granularity,

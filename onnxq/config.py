@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from onnxq.budget import Budget
 from onnxq.calibration_method import AUTO, CalibrationMethod
 from onnxq.errors import ConfigError
-from onnxq.options import METRICS, READERS, Requirement, flag
+from onnxq.options import FIDELITIES, METRICS, READERS, Requirement, flag
 from onnxq.pipeline_file import Pipeline
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ class Config(Options):
         budget: What the model may cost, such as ``"size=0.16x"``; then each layer gets bits of its
             own.
         sensitivity: How to tell what the bits of a layer cost at the outputs.
+        minimize: "size" or "latency" to look for the smallest or fastest model that does what
+            ``require`` asks for; None = not to look.
+        pareto: Where to write the front of bits and sizes as CSV.
         calibration: How activation ranges are fitted; see :attr:`calibration_method`.
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
@@ -108,6 +111,8 @@ class Config(Options):
     activations: int = 8
     budget: tuple[Budget, ...] = ()
     sensitivity: str = "quadratic"
+    minimize: str | None = None
+    pareto: Path | None = None
     calibration: str = "mse"
     rounding: str = "gptq+cd"
     weight_granularity: str = "channel"
@@ -156,6 +161,11 @@ class Config(Options):
         return "integer" if self.format == "integer" else self.target
 
     @property
+    def chooses_bits(self) -> bool:
+        """Whether it is asked for bits of their own for layers."""
+        return bool(self.budget or self.minimize or self.pareto)
+
+    @property
     def cores(self) -> int:
         """:attr:`threads`, with 0 resolved to the number of cores that this process may use."""
         return self.threads or usable_cores()
@@ -177,15 +187,25 @@ class Config(Options):
     def _refuse_idle_budget(self) -> None:
         """What chooses bits goes with nothing that has chosen them."""
         others = {"weights": self.weights != type(self).weights, "plan": self.plan is not None}
-        if self.budget and self.format != "qdq":
-            raise ConfigError("--budget knows what --format qdq takes; leave one of them out")
+        if not self.chooses_bits:
+            return
+        own = flag("budget" if self.budget else "minimize" if self.minimize else "pareto")
+        if self.format != "qdq":
+            raise ConfigError(f"{own} knows what --format qdq takes; leave one of them out")
         for name, given in others.items():
-            if self.budget and given:
-                raise ConfigError(f"--budget chooses the bits, and so does {flag(name)}; give one")
+            if given:
+                raise ConfigError(f"{own} chooses the bits, and so does {flag(name)}; give one")
+        if self.calibration == AUTO and (self.minimize or self.pareto):
+            raise ConfigError(f"{own} and --calibration auto are two searches; give one of them")
+        if self.minimize and not any(one.metric in FIDELITIES for one in self.require):
+            raise ConfigError(
+                f"--minimize {self.minimize} needs to know how close outputs have to stay; give "
+                f"--require with {' or '.join(FIDELITIES)}"
+            )
 
     def _refuse_shared_paths(self) -> None:
         written: dict[str, str] = {}
-        for name in ("output", "save_plan", "json", "report"):
+        for name in ("output", "save_plan", "json", "report", "pareto"):
             path = getattr(self, name)
             if path is None:
                 continue

@@ -7,18 +7,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onnxq.calibration_method import AUTO
+from onnxq.front_walk import FrontWalk, begin
 from onnxq.ladder import climb
 from onnxq.passes.lower import lowered, simulated
 from onnxq.passes.plan import dataless_passes, fitting_passes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from onnxq.config import Config
     from onnxq.foreign import ForeignPasses
     from onnxq.manager import PassManager, Progress
-    from onnxq.passbase import PlanContext
+    from onnxq.passbase import PlanContext, PlanPass
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.report.front import FrontPoint
     from onnxq.report.result import Fidelity
     from onnxq.tasks.base import Task
 
@@ -47,8 +49,8 @@ class Fitting:
 
     def complete(
         self, config: Config, judge: Callable[[QuantPlan], Fidelity], progress: Progress
-    ) -> QuantPlan:
-        """Returns the complete plan.
+    ) -> tuple[QuantPlan, tuple[FrontPoint, ...]]:
+        """Returns the complete plan, and the front of bits where ``--pareto`` asks for it.
 
         Args:
             config: The options.
@@ -56,20 +58,34 @@ class Fitting:
             progress: Is told how many were.
         """
         if self.context.stats is None:
-            return self.manager.revise(self.context, dataless_passes(config), self.decided)
+            return self.manager.revise(self.context, dataless_passes(config), self.decided), ()
+        if config.minimize or config.pareto:
+            return self._walked(config, judge, progress)
         if config.calibration != AUTO:
-            return self._by(config, config.calibration)
+            return self._by(config, config.calibration), ()
         fit = partial(self._by, config)
-        return climb(self.manager.trace, fit, judge, config.require, progress)
+        return climb(self.manager.trace, fit, judge, config.require, progress), ()
+
+    def _walked(
+        self, config: Config, judge: Callable[[QuantPlan], Fidelity], progress: Progress
+    ) -> tuple[QuantPlan, tuple[FrontPoint, ...]]:
+        passes = self._passes(config)
+        plan, left = begin(self.manager, self.context, passes, self.decided)
+        walk = FrontWalk(self.context, plan, left, self.foreign.names, judge, config, progress)
+        points = walk.points()
+        return self.manager.revise(self.context, walk.chosen(), plan), points
 
     def _by(self, config: Config, method: str) -> QuantPlan:
+        passes = self._passes(replace(config, calibration=method))
+        return self.manager.revise(self.context, passes, self.decided)
+
+    def _passes(self, config: Config) -> Sequence[PlanPass]:
         target = self.context.target
-        passes = fitting_passes(
-            replace(config, calibration=method),
+        return fitting_passes(
+            config,
             partial(lowered, target=target),
             self.foreign.plans,
             simulate=partial(simulated, target=target),
             at_outputs=self.task.loss,
             float_bytes=self.float_bytes,
         )
-        return self.manager.revise(self.context, passes, self.decided)

@@ -11,6 +11,7 @@ from onnxq.arguments import choices
 
 __all__ = [
     "Activations",
+    "Budget",
     "Calibration",
     "Check",
     "ConfigFile",
@@ -19,8 +20,10 @@ __all__ = [
     "Format",
     "Granularity",
     "KeepFloat",
+    "Minimize",
     "Opset",
     "Output",
+    "Pareto",
     "Passes",
     "Pipeline",
     "Plan",
@@ -32,6 +35,7 @@ __all__ = [
     "Samples",
     "SavePlan",
     "Seed",
+    "Sensitivity",
     "Skip",
     "Verbose",
     "Weights",
@@ -86,6 +90,40 @@ Activations = Annotated[
         metavar="BITS",
         help="Bits of what layers multiply by their weights: 8, or 4 (8 at the first and the last "
         "layers).",
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RESOURCE=X",
+        help="Give each layer bits of its own, such that the least is lost within size=0.16x (of "
+        "the float model's file) or size=2.5MB, avg-weight-bits=5 (as stored), bops=0.05x, "
+        "latency=0.8x (estimated; time that is left goes to float layers). Repeatable.",
+    ),
+]
+Sensitivity = Annotated[
+    str,
+    typer.Option(
+        metavar="METHOD",
+        autocompletion=choices("sensitivity"),
+        help="How --budget tells what bits cost: quadratic (curvature of the task's loss), "
+        "measured (its loss, layer by layer; slow), trace (HAWQ-V2), eigenvalue (HAWQ), sqnr "
+        "(noise at the outputs).",
+    ),
+]
+Minimize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="size|latency",
+        help="Look for the smallest or (by estimate) fastest model that does what --require asks "
+        "for: each layer gets bits of its own, and what comes out is measured.",
+    ),
+]
+Pareto = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv",
+        help="What bits could be had for which size: show the front, and write it to this file.",
     ),
 ]
 Calibration = Annotated[

@@ -19,7 +19,22 @@ from onnxq.calibration_method import CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.pipeline_file import Pipeline
 
-__all__ = ["METRICS", "READERS", "SENSITIVITIES", "Choice", "Requirement", "flag", "folder_option"]
+__all__ = [
+    "FIDELITIES",
+    "METRICS",
+    "READERS",
+    "SENSITIVITIES",
+    "Choice",
+    "Requirement",
+    "flag",
+    "folder_option",
+]
+
+FIDELITIES = ("sqnr", "agreement", "f1")
+"""Those of :data:`METRICS` that tell how close outputs are."""
+
+MINIMIZED = ("size", "latency")
+"""What ``--minimize`` can save."""
 
 SENSITIVITIES = ("quadratic", "measured", "trace", "eigenvalue", "sqnr")
 """How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``)."""
@@ -125,6 +140,10 @@ def _choice(*allowed: str) -> Choice:
     return Choice(allowed)
 
 
+def _none_or(read: Callable[[str, object], str]) -> Callable[[str, object], str | None]:
+    return lambda name, value: None if value is None else read(name, value)
+
+
 def _word(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{flag(name)} {value!r} is not allowed; give a name")
@@ -223,6 +242,8 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "activations": _bits(4, 8),
         "budget": _budgets,
         "sensitivity": _choice(*SENSITIVITIES),
+        "minimize": _none_or(_choice(*MINIMIZED)),
+        "pareto": _path,
         "calibration": _calibration,
         "rounding": _choice("gptq+cd", "gptq", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),

@@ -33,7 +33,8 @@ from onnxq.registry import chosen_foreign
 from onnxq.report.assemble import Proof, Run, assemble, source_size
 from onnxq.report.files import check_reports, write_reports
 from onnxq.report.gather import Gatherer
-from onnxq.report.result import Fidelity, Result, require
+from onnxq.report.requirements import require
+from onnxq.report.result import Fidelity, Result
 from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, recognized_task
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from onnxq.graph.prior import Prior
     from onnxq.manager import Progress
     from onnxq.passbase import PlanContext
+    from onnxq.report.front import FrontPoint
     from onnxq.runtime.session import Feed
     from onnxq.tasks.base import Task
 
@@ -100,8 +102,8 @@ def optimize(
     manager = _manager(gatherer, foreign)
     shaped, warnings = with_fixed_shapes(original, samples, target, warnings)
     model, prior = _rewritten(shaped, samples, manager, config, foreign)
-    context = plan_context(model, target, samples.probes(), samples.spread, config.cores)
-    context = replace(context, prior=prior)
+    context = plan_context(model, target, samples.probes(), samples.spread, config.cores, prior)
+    points: tuple[FrontPoint, ...] = ()
     if config.plan is not None:
         plan = load_plan(config.plan)
     else:
@@ -110,13 +112,13 @@ def optimize(
             context = _observed(context, plan, samples, config, tell)
         judge = partial(_judged, original, context, task, samples, config)
         fitting = Fitting(manager, context, plan, task, foreign, size)
-        plan = fitting.complete(config, judge, tell)
+        plan, points = fitting.complete(config, judge, tell)
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
     _CHECKS[config.format](quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages, data)
-    result = assemble(run, context, plan, _with_front(quantized, front), proof)
+    result = assemble(run, context, plan, _with_front(quantized, front), proof, points)
     require(result, config.require)
     evidence = gatherer.evidence(context, plan, quantized)
     result = replace(result, origins=origins or {}, evidence=evidence)
@@ -142,7 +144,7 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
     if config.output is not None:
         return config.output
     if isinstance(source, str | os.PathLike):
-        kind = "mixed" if config.budget else f"int{config.weights}"
+        kind = "mixed" if config.budget or config.minimize else f"int{config.weights}"
         return Path(source).with_suffix(f".{kind}.onnx")
     return None
 
@@ -163,8 +165,8 @@ def _protected(*given: object) -> list[Path]:
 
 def _samples(data: DataLike | None, original: ir.Model, config: Config) -> CalibrationData:
     samples = CalibrationData.open(data, original, config)
-    if config.budget and not samples.any:
-        raise ConfigError("--budget needs samples to tell what bits cost; give --data")
+    if config.chooses_bits and not samples.any:
+        raise ConfigError("choosing bits needs samples that tell what they cost; give --data")
     return samples
 
 

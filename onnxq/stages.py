@@ -144,12 +144,13 @@ def rewritten(
     return model
 
 
-def plan_context(
+def plan_context(  # noqa: PLR0913 (what there is to read, one by one)
     model: ir.Model,
     target: Target,
     probes: Sequence[Feed],
     samples: Callable[[int], Iterable[Feed]],
     threads: int,
+    prior: Prior | None = None,
 ) -> PlanContext:
     """Returns what plan passes may read.
 
@@ -159,11 +160,20 @@ def plan_context(
         probes: One sample that shows the shapes, or none.
         samples: Returns a fresh iterator over at most that many calibration samples.
         threads: Threads to use.
+        prior: What the rewrites know of values.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for feed in probes:
         shapes = observed_shapes(model, feed, threads=threads)
-    return PlanContext(model, target, stats=None, shapes=shapes, samples=samples, threads=threads)
+    return PlanContext(
+        model,
+        target,
+        stats=None,
+        shapes=shapes,
+        samples=samples,
+        threads=threads,
+        prior={} if prior is None else prior,
+    )
 
 
 def _refuse_broken_weights(model: ir.Model, name: str) -> None:

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from onnxq.plan.timing import Timing
 
-__all__ = ["FLOAT_BITS", "Allocation", "Choice", "Limit", "Option", "Shortage", "allocate"]
+__all__ = [
+    "FLOAT_BITS",
+    "Allocation",
+    "Choice",
+    "Limit",
+    "Option",
+    "Shortage",
+    "allocate",
+    "cheapest",
+]
 
 FLOAT_BITS = 32
 # The solver lets conditions be missed by a millionth.
@@ -122,7 +131,7 @@ def allocate(
     missed = []
     for number, limit in enumerate(limits):
         rest = [*limits[:number], *limits[number + 1 :]]
-        least = _least(choices, limit.resource, rest, timing)
+        least = cheapest(choices, limit.resource, rest, timing).used[limit.resource]
         missed.append((least / limit.bound if limit.bound > 0 else math.inf, -number, least))
     _, number, least = max(missed)
     return Shortage(-number, least)
@@ -142,17 +151,27 @@ def _without_idle(choice: Choice, resources: Collection[str]) -> Choice:
     return replace(choice, options=[option for option in choice.options if not idle(option)])
 
 
-def _least(
-    choices: Sequence[Choice], resource: str, limits: Sequence[Limit], timing: Timing | None
-) -> float:
-    """Returns the least amount of a resource."""
+def cheapest(
+    choices: Sequence[Choice],
+    resource: str,
+    limits: Sequence[Limit] = (),
+    timing: Timing | None = None,
+) -> Allocation:
+    """Returns the options that take least of a resource, whatever they lose.
+
+    Args:
+        choices: At least one.
+        resource: What to save.
+        limits: On other resources; where they cannot be met, they do not count.
+        timing: As for :func:`allocate`.
+    """
     for kept in (limits, ()):
         problem = _Problem(choices, timing)
         for limit in kept:
             problem.limit(limit)
         found = problem.program.solve(problem.rows[resource])
         if found is not None:
-            return problem.allocation(found).used[resource]
+            return problem.allocation(found)
     raise AssertionError("without limits there is a solution")
 
 

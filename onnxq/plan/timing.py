@@ -49,7 +49,11 @@ class Timing:
     @property
     def in_float(self) -> float:
         """µs of a run in float."""
-        return cost_of(frozenset(), self.sides, self.crossings, self.pairings)
+        return self.of(frozenset())
+
+    def of(self, integer: frozenset[str]) -> float:
+        """Returns the µs of a run with these nodes on integers."""
+        return cost_of(integer, self.sides, self.crossings, self.pairings)
 
 
 def add_timing(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from onnxq.manager import Trace
     from onnxq.passbase import PlanContext
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.report.front import FrontPoint
 
 __all__ = ["Proof", "Run", "assemble", "label", "source_size"]
 
@@ -83,8 +84,13 @@ def label(source: ModelSource) -> str:
     return Path(source).name if isinstance(source, str | os.PathLike) else "the model"
 
 
-def assemble(
-    run: Run, context: PlanContext, plan: QuantPlan, quantized: ir.Model, proof: Proof
+def assemble(  # noqa: PLR0913 (what the stages left, one by one)
+    run: Run,
+    context: PlanContext,
+    plan: QuantPlan,
+    quantized: ir.Model,
+    proof: Proof,
+    front: tuple[FrontPoint, ...] = (),
 ) -> Result:
     """Returns the result, not yet written.
 
@@ -94,6 +100,7 @@ def assemble(
         plan: What was lowered.
         quantized: The outcome.
         proof: What was measured on it.
+        front: What bits could be had for which size.
     """
     total = sum(layer.macs for layer in proof.heavy)
     integer = sum(layer.macs for layer in proof.heavy if layer.integer)
@@ -115,6 +122,7 @@ def assemble(
         stayed_float=tuple(stayed),
         heavy=proof.heavy,
         weights=layer_weights(context.model, plan),
+        front=front,
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),
         made_for=MadeFor.of(context.target, provider_called(run.config.provider), machine_target()),

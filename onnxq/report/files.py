@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnxq.atomic import pending_file
 from onnxq.errors import OutputError
 from onnxq.plan.plan_file import plan_text
+from onnxq.report.front import front_csv
 from onnxq.report.html_report import html_report
 from onnxq.report.json_report import json_report
 
@@ -33,7 +34,7 @@ def check_reports(config: Config, taken: Iterable[Path | None] = ()) -> None:
         OutputError: One cannot, or would replace a model.
     """
     models = {os.path.realpath(path) for path in taken if path is not None}
-    for path in (config.json, config.report, config.save_plan):
+    for path in (config.json, config.report, config.save_plan, config.pareto):
         if path is None:
             continue
         if os.path.realpath(path) in models:
@@ -52,6 +53,7 @@ def write_reports(result: Result, config: Config) -> None:
         (config.save_plan, "plan", lambda: plan_text(result.plan)),
         (config.json, "report", lambda: json_report(result)),
         (config.report, "report", lambda: html_report(result)),
+        (config.pareto, "front", lambda: front_csv(result.front)),
     ]
     with contextlib.ExitStack() as stack:
         for path, what, text in makers:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
+from onnxq.report.front import HEADS as FRONT_HEADS
+from onnxq.report.front import front_rows, front_svg
 from onnxq.report.page.depth import depth
 from onnxq.report.page.flow import flow
 from onnxq.report.page.kernels import operator_bars
@@ -60,6 +62,9 @@ def html_report(result: Result) -> str:
             rows=rows,
             total_macs=sum(layer.macs for layer in result.heavy),
             refusals=refusals(result),
+            picture=Markup(front_svg(result.front)),  # noqa: S704 (numbers alone)
+            front_heads=FRONT_HEADS,
+            front_rows=front_rows(result.front),
             range_heads=HEADS,
             ranges=[cells(one) for one in quant_ranges(result.plan)],
             sections=_sections(result, found),
@@ -78,6 +83,7 @@ def _sections(result: Result, found: dict[str, Any]) -> dict[str, str]:
         "summary": True,
         "done": result.trace,
         "depth": found["depth"],
+        "front": result.front,
         "layers": result.heavy or found["flow"],
         "values": data["values"] or quant_ranges(result.plan),
         "weights": data["weights"],

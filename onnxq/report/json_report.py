@@ -49,6 +49,7 @@ def json_report(result: Result) -> str:
         "activation_bits": activation_bits(result.plan),
         "ranges": [asdict(one) for one in quant_ranges(result.plan)],
         "weights": [asdict(weight) for weight in result.weights],
+        "front": [asdict(point) for point in result.front],
         "heavy_layers": [asdict(layer) for layer in result.heavy],
         "stayed_float": [asdict(node) for node in result.stayed_float],
         "passes": [_without_seconds(asdict(row)) for row in result.trace],

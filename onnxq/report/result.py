@@ -6,22 +6,21 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from onnxq.errors import RequirementError
 from onnxq.plan.note import NoteKind
 from onnxq.tasks.base import TaskFidelity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import onnx_ir as ir
 
-    from onnxq.config import Requirement
     from onnxq.conformance.finding import Finding
     from onnxq.manager import TraceEntry
     from onnxq.plan.note import Note
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.report.evidence import Evidence
+    from onnxq.report.front import FrontPoint
     from onnxq.report.made_for import MadeFor
     from onnxq.report.weight_bits import LayerWeight
     from onnxq.tasks.base import Task
@@ -34,11 +33,7 @@ __all__ = [
     "Latency",
     "Result",
     "TraceRow",
-    "require",
 ]
-
-_MISSED = "lower the bound, or give other or more calibration data"
-_NOT_MEASURED = "give --data, and --task where it is not recognized, or require something else"
 
 ENOUGH_SAMPLES = 100
 """Held-out samples from which on an agreement is worth comparing to a bound."""
@@ -214,6 +209,7 @@ class Result:
         stayed_float: Nodes that stayed float, with reasons.
         heavy: All heavy layers, in the order in which they run.
         weights: Their constant weights, in the order of the graph.
+        front: What bits could be had for which size, where ``--pareto`` asks for it.
         notes: What passes did and refused, in order.
         trace: The passes that ran, in order.
         made_for: The target, and where it was measured; None = not told.
@@ -242,6 +238,7 @@ class Result:
     stayed_float: tuple[FloatNode, ...] = ()
     heavy: tuple[HeavyLayer, ...] = ()
     weights: tuple[LayerWeight, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
     notes: tuple[Note, ...] = ()
     trace: tuple[TraceRow, ...] = ()
     made_for: MadeFor | None = None
@@ -265,24 +262,3 @@ class Result:
             "integer": None if self.made_for and not self.made_for.counted else self.integer_share,
         }
         return measured[name] if name in measured else self.fidelity.metric(name)
-
-
-def require(result: Result, requirements: Iterable[Requirement]) -> None:
-    """Holds ``result`` to what the user asked for.
-
-    Raises:
-        RequirementError: A requirement is missed; the message names all that are.
-    """
-    measured = [(wanted, result.metric(wanted.metric)) for wanted in requirements]
-    missed = [(wanted, value) for wanted, value in measured if not wanted.met(value)]
-    if missed:
-        listed = ", ".join(f"{wanted} (it is {_shown(value)})" for wanted, value in missed)
-        unknown = all(value is None for _, value in missed)
-        raise RequirementError(
-            f"{result.source}: the result misses {listed}; nothing was written; "
-            f"{_NOT_MEASURED if unknown else _MISSED}"
-        )
-
-
-def _shown(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"

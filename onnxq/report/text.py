@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from onnxq.report.float_table import float_table
+from onnxq.report.front import front_table
 from onnxq.report.ranges import HEADS, cells, chosen
 from onnxq.report.summary import facts, float_groups
 
@@ -34,6 +36,8 @@ def text_report(result: Result) -> RenderableType:
             float_table(groups, indent="  ", more="see --report or --json"),
         ]
     parts += _chosen(result)
+    if result.front:
+        parts += [Text(), Text("front", "bold"), Padding(front_table(result.front), (0, 2))]
     if result.warnings:
         parts.append(Text())
         parts += [Text.assemble(("warning: ", "bold yellow"), text) for text in result.warnings]

@@ -10,14 +10,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from onnxq.budget import Budget
 from onnxq.errors import RequirementError
-from onnxq.plan.allocation import FLOAT_BITS, Allocation, Choice, Limit, Shortage, allocate
+from onnxq.plan.allocation import (
+    FLOAT_BITS,
+    Allocation,
+    Choice,
+    Limit,
+    Shortage,
+    allocate,
+    cheapest,
+)
 from onnxq.plan.timing import LATENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from onnxq.budget import Budget
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.timing import Timing
 
@@ -40,6 +48,22 @@ class Spent(NamedTuple):
     budget: Budget
     amount: str
     binds: bool
+
+
+class _Problem(NamedTuple):
+    """What budgets make of a front.
+
+    Attributes:
+        choices: Those that they leave.
+        limits: One for each budget.
+        timing: Where one is of latency.
+        whole: Resource → what the float model takes of it.
+    """
+
+    choices: list[Choice]
+    limits: list[Limit]
+    timing: Timing | None
+    whole: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,8 @@ class BitFront:
         timing: Makes what nodes cost on integers and in float.
         planned: Makes the plan with these bits.
         size_of: Returns the bytes of the file that a plan becomes.
+        speed: Estimated latency with nothing but bits to choose, over that of the float model; None
+            where the target's times are not known.
         hint: What to do where a budget cannot be met.
     """
 
@@ -80,6 +106,7 @@ class BitFront:
     timing: Callable[[], Timing]
     planned: Callable[[Allocation], QuantPlan]
     size_of: Callable[[QuantPlan], int]
+    speed: float | None = None
     hint: str = ""
 
     def at(self, budgets: Sequence[Budget]) -> Chosen:
@@ -88,11 +115,7 @@ class BitFront:
         Raises:
             RequirementError: A budget cannot be met.
         """
-        timed = any(budget.resource == LATENCY for budget in budgets)
-        timing = self.timing() if timed else None
-        whole = dict(self.whole) if timing is None else {**self.whole, LATENCY: timing.in_float}
-        choices = [choice if timed else self._on_integers(choice) for choice in self.choices]
-        limits = [Limit(b.resource, b.absolute(whole.get(b.resource, 1.0))) for b in budgets]
+        choices, limits, timing, whole = self._problem(budgets)
         most = min((one.bound for one in limits if one.resource == _SIZE), default=math.inf)
         missed = 0
         for _ in range(_ATTEMPTS):
@@ -115,6 +138,47 @@ class BitFront:
             amount = budget.amount(used, whole.get(budget.resource, 1.0))
             spent.append(Spent(budget, amount, binds))
         return Chosen(plan, found, size, tuple(spent))
+
+    def ends(self, resource: str, budgets: Sequence[Budget] = ()) -> tuple[float, float]:
+        """Returns the least of a resource that there is, and what the least loss takes of it.
+
+        Args:
+            resource: Of which the float model takes a known amount.
+            budgets: Hold as well.
+
+        Returns:
+            Shares of what the float model takes.
+
+        Raises:
+            RequirementError: The budgets cannot be met.
+        """
+        nothing = Budget(resource, 0.0, relative=True)
+        choices, limits, timing, whole = self._problem([*budgets, nothing])
+        best = allocate(choices, limits[:-1], timing)
+        if isinstance(best, Shortage):
+            self._refuse(budgets[best.number], best.least, whole)
+        least = cheapest(choices, resource, limits[:-1], timing)
+        low, high = (self._amount(resource, found) / whole[resource] for found in (least, best))
+        return low, max(low, high)
+
+    def _amount(self, resource: str, found: Allocation) -> float:
+        """Returns what bits take; of size, what their file takes where that is more."""
+        used = found.used[resource]
+        return max(used, self.size_of(self.planned(found))) if resource == _SIZE else used
+
+    def sketch(self, budgets: Sequence[Budget]) -> Allocation | None:
+        """Returns the bits of least loss, as counted; None where a budget cannot be met."""
+        choices, limits, timing, _ = self._problem(budgets)
+        found = allocate(choices, limits, timing)
+        return found if isinstance(found, Allocation) else None
+
+    def _problem(self, budgets: Sequence[Budget]) -> _Problem:
+        timed = any(budget.resource == LATENCY for budget in budgets)
+        timing = self.timing() if timed else None
+        whole = dict(self.whole) if timing is None else {**self.whole, LATENCY: timing.in_float}
+        choices = [choice if timed else self._on_integers(choice) for choice in self.choices]
+        limits = [Limit(b.resource, b.absolute(whole.get(b.resource, 1.0))) for b in budgets]
+        return _Problem(choices, limits, timing, whole)
 
     def _on_integers(self, choice: Choice) -> Choice:
         if choice.name not in self.fixed:

@@ -87,9 +87,7 @@ class _Finder:
         self._loss = search.at_outputs(context.model)
         self._sites = self._sites_of(plan)
         self._opset = context.model.graph.opset_imports[""]
-        self._feeds = list(
-            context.samples(min(_SAMPLES, samples_to_round_by(context.shapes.values())))
-        )
+        self._feeds = list(context.samples(samples_to_round_by(context.shapes.values())))
 
     def front(self, method: str) -> BitFront:
         """See :meth:`BitSearch.front`."""
@@ -105,6 +103,7 @@ class _Finder:
             timing=cache(self._timing),
             planned=self._planned,
             size_of=self._size_of,
+            speed=self._speed(),
             hint=self._hint(widths),
         )
 
@@ -154,14 +153,25 @@ class _Finder:
         layers = {site.name: site.nodes[0] for site in self._sites}
         changes = nearest_changes(layers, plans)
         few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
+        judges = self._feeds
         if self._search.config.rounding != _NEAREST:
-            better = rounded_changes(self._context, layers, few, self._search.config.rounding)
+            # rounding fits its samples: what it costs shows on others
+            halves = self._feeds[::2], self._feeds[1::2] or self._feeds
+            better = rounded_changes(
+                self._model,
+                layers,
+                few,
+                halves[0],
+                self._search.config.rounding,
+                threads=self._context.threads,
+            )
             for name, change in better.items():
                 changes[name] |= change
+            judges = halves[1]
         return bit_costs(
             self._model,
             self._loss,
-            self._feeds,
+            judges[:_SAMPLES],
             changes,
             method,
             seed=self._search.config.seed,
@@ -172,10 +182,18 @@ class _Finder:
         plan, context = self._plan, self._context
         timing = timing_of(self._model.graph, plan.float_nodes, context.target, context.shapes)
         losses = rounding_costs(
-            self._model, self._loss, self._feeds, plan, seed=self._search.config.seed,
+            self._model, self._loss, self._feeds[:_SAMPLES], plan, seed=self._search.config.seed,
             threads=context.threads,
         )  # fmt: skip
         return replace(timing, losses=losses)
+
+    def _speed(self) -> float | None:
+        plan, context = self._plan, self._context
+        if context.target.costs is None:
+            return None
+        timing = timing_of(self._model.graph, plan.float_nodes, context.target, context.shapes)
+        names = {str(node.name) for node in self._model.graph}
+        return timing.of(frozenset(names - set(plan.float_nodes))) / timing.in_float
 
     # ---- what widths take ------------------------------------------------------------------------
 

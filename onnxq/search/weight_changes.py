@@ -25,18 +25,17 @@ from onnxq.search.layer_moments import (
     CodedLayer,
     coded_layer,
     layer_moments,
-    samples_to_round_by,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.numerics.second_moments import SecondMoments
-    from onnxq.passbase import PlanContext
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+    from onnxq.runtime.session import Feed
 
     Array = npt.NDArray[Any]
 
@@ -61,26 +60,29 @@ def nearest_changes(
     }
 
 
-def rounded_changes(
-    context: PlanContext,
+def rounded_changes(  # noqa: PLR0913 (the last is named at the call)
+    model: ir.Model,
     layers: Mapping[str, ir.Node],
     plans: Mapping[int, QuantPlan],
+    feeds: Sequence[Feed],
     method: str,
-    samples: int | None = None,
+    *,
+    threads: int = 1,
 ) -> dict[str, dict[int, dict[str, Array]]]:
     """Returns what rounding by the layers' outputs changes; layers that cannot be are left out.
 
     Args:
-        context: The float model and samples.
+        model: The float model.
         layers: Name of a weight → a layer that reads it.
         plans: Bits → a plan in which these weights have so many.
+        feeds: Samples to round by.
         method: One of ``onnxq.numerics.rounded.METHODS``.
-        samples: How many samples to run; None = as many as memory should hold.
+        threads: Threads inside an operator.
 
     Returns:
         As :func:`nearest_changes`, the bias included.
     """
-    if not plans or uncut(context.model) is not None:
+    if not plans or uncut(model) is not None:
         return {}
     some = next(iter(plans.values()))
     coded = {}
@@ -88,9 +90,8 @@ def rounded_changes(
         layer = coded_layer(node, some)
         if isinstance(layer, CodedLayer):
             coded[str(node.name)] = layer
-    feeds = list(context.samples(samples or samples_to_round_by(context.shapes.values())))
     found = {}
-    run = LayerInputs(context.model, coded, feeds, threads=context.threads)
+    run = LayerInputs(model, coded, feeds, threads=threads)
     for number, (node, inputs) in enumerate(run):
         layer = coded[str(node.name)]
         alone = _Alone.of(layer, some, inputs, number)

@@ -52,7 +52,7 @@ def needed_passes(config: Config) -> frozenset[str]:
     asked = {
         NarrowActivations.name: config.activations < _EIGHT,
         config.calibration: config.calibration_method.searches and config.calibration != AUTO,
-        AllocateBits.name: bool(config.budget),
+        AllocateBits.name: config.chooses_bits,
     }
     return NEEDED | {name for name, needed in asked.items() if needed}
 

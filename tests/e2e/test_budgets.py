@@ -122,5 +122,5 @@ def test_too_small_a_budget_is_said_in_one_line() -> None:
 
 
 def test_a_budget_needs_data() -> None:
-    with pytest.raises(ConfigError, match="--budget needs samples"):
+    with pytest.raises(ConfigError, match="choosing bits needs samples"):
         onnxq.optimize(detector(), None, budget="size=0.2x")

@@ -29,6 +29,7 @@ def test_schema_and_top_level_keys_are_stable() -> None:
         "activation_bits",
         "ranges",
         "weights",
+        "front",
         "heavy_layers",
         "stayed_float",
         "passes",

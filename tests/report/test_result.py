@@ -10,7 +10,8 @@ from onnxq.config import METRICS, Requirement
 from onnxq.errors import RequirementError
 from onnxq.manager import TraceEntry
 from onnxq.plan.note import Note, NoteKind
-from onnxq.report.result import Fidelity, Latency, TraceRow, require
+from onnxq.report.requirements import require
+from onnxq.report.result import Fidelity, Latency, TraceRow
 from onnxq.tasks.base import Agreement
 from tests.report.samples import sample_result
 

@@ -61,6 +61,12 @@ def layers(model: ir.Model) -> dict[str, ir.Node]:
     return {str(n.inputs[1].name): n for n in model.graph if heavy(n)}  # type: ignore[union-attr]
 
 
+def by_outputs(
+    context: PlanContext, layers: dict[str, ir.Node], plans: dict[int, QuantPlan]
+) -> dict[str, dict[int, dict[str, npt.NDArray[Any]]]]:
+    return rounded_changes(context.model, layers, plans, list(context.samples(32)), "gptq+cd")
+
+
 def error(changes: dict[str, npt.NDArray[Any]]) -> float:
     """Squared error of the first layer's output, of the float inputs."""
     context, _ = made()
@@ -76,7 +82,7 @@ def error(changes: dict[str, npt.NDArray[Any]]) -> float:
 def test_rounding_by_outputs_changes_less_at_the_outputs() -> None:
     context, plans = made()
     nearest = nearest_changes(layers(context.model), plans)
-    better = rounded_changes(context, layers(context.model), plans, "gptq+cd")
+    better = by_outputs(context, layers(context.model), plans)
 
     assert set(nearest) == set(better) == {"w", "d", "g"}
     for bits in plans:
@@ -87,7 +93,7 @@ def test_rounding_by_outputs_changes_less_at_the_outputs() -> None:
 
 def test_the_bias_makes_up_for_the_means() -> None:
     context, plans = made()
-    change = rounded_changes(context, layers(context.model), plans, "gptq+cd")["w"][2]
+    change = by_outputs(context, layers(context.model), plans)["w"][2]
 
     assert error(change) < error({"w": change["w"]})
 
@@ -101,7 +107,7 @@ def test_changes_are_in_the_units_of_the_weight() -> None:
 
     for found in (
         nearest_changes(layers(context.model), plans),
-        rounded_changes(context, layers(context.model), plans, "gptq+cd"),
+        by_outputs(context, layers(context.model), plans),
     ):
         worst = np.abs(found["d"][4]["d"]).max(axis=(1, 2, 3))
         assert (worst < 0.2 * np.abs(weight).max(axis=(1, 2, 3))).all()
@@ -119,7 +125,7 @@ def test_weights_of_float_layers_change_by_their_own_codes() -> None:
     only = {"w": layers(context.model)["w"]}
 
     assert set(nearest_changes(only, {4: stored})) == {"w"}
-    assert not rounded_changes(context, only, {4: stored}, "gptq+cd")
+    assert not by_outputs(context, only, {4: stored})
 
 
 @pytest.mark.parametrize("factor", [1.0, np.full((1, 1, 36), 0.5, np.float32)])
