@@ -79,7 +79,8 @@ class Config(Options):
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.
         provider: What onnxruntime runs the models on for calibration, fidelity and latency.
-        format: Form of the quantized model: "qdq", or "integer" with no float in between.
+        format: Form of the quantized model: "qdq", "qoperator" for operators on codes, or "integer"
+            with no float in between.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
         task: What the outputs mean: "auto", "classification", "detection" or "generic".

@@ -157,7 +157,7 @@ Format = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=choices("format"),
-        help="Form: qdq, or integer (nothing else within).",
+        help="Form: qdq, qoperator, or integer (nothing else within).",
     ),
 ]
 KeepFloat = Annotated[

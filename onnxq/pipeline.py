@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 __all__ = ["optimize"]
 
-_CHECKS = {"qdq": check_qdq, "integer": check_integer}
+_CHECKS = {"qdq": check_qdq, "qoperator": check_qdq, "integer": check_integer}
 
 
 def optimize(

@@ -120,7 +120,7 @@ def _own() -> list[RewritePass | PlanPass | LoweringPass]:
         *deciding_passes(config, with_data=False),
         *deciding_passes(config, with_data=True),
         *fitting_passes(config, lowered, every=True),
-        *lowerings(QuantPlan()),
+        *lowerings(QuantPlan()).values(),
     ]
 
 

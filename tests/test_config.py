@@ -45,7 +45,7 @@ def test_the_format_has_a_say_in_the_target() -> None:
         ("rounding", "up", "choose gptq+cd or gptq or nearest"),
         ("weight_granularity", "row", "choose channel or tensor"),
         ("target", "", "give a name"),
-        ("format", "qoperator", "choose qdq"),
+        ("format", "onnx", "choose qdq"),
         ("keep_float", 3, "give a text or a list"),
         ("keep_float", [""], "give a name"),
         ("require", "sqnr<20", "METRIC one of sqnr, agreement, f1, speedup, integer"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.passes.lower.integer import LowerToInteger
 from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.lower.qoperator import LowerToQoperator
 from onnxq.passes.lower.simulate import named_apart
 from onnxq.passes.lower.weight_only import LowerWeightsOnly
 
@@ -19,21 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
+_WEIGHTS = "weights alone"
 
-def lowerings(plan: QuantPlan, target: Target | None = None) -> tuple[LoweringPass, ...]:
-    """Returns all lowerings of ``plan``: with activations on integers, weights alone, no float.
+
+def lowerings(plan: QuantPlan, target: Target | None = None) -> dict[str, LoweringPass]:
+    """Returns all lowerings of ``plan`` by the form that ``--format`` calls, and weights alone.
 
     Args:
         plan: What to emit.
         target: For whom; None = onnxruntime's CPU provider.
     """
-    whole = LowerToInteger(plan)
-    if target is None:
-        return LowerToQdq(plan), LowerWeightsOnly(plan), whole
-    integers = LowerToQdq(
-        plan, integer_bias=target.integer_bias, onnxruntime_kernels=target.onnxruntime_kernels
-    )
-    return integers, LowerWeightsOnly(plan), whole
+    pairs = LowerToQdq(plan)
+    if target is not None:
+        pairs = LowerToQdq(
+            plan, integer_bias=target.integer_bias, onnxruntime_kernels=target.onnxruntime_kernels
+        )
+    return {
+        "qdq": pairs,
+        _WEIGHTS: LowerWeightsOnly(plan),
+        "integer": LowerToInteger(plan),
+        "qoperator": LowerToQoperator(plan, pairs),
+    }
 
 
 def lowering_of(
@@ -47,12 +54,10 @@ def lowering_of(
         target: As for :func:`lowerings`.
         form: What ``--format`` says.
     """
-    integers, weights, whole = lowerings(plan, target)
-    if form == "integer":
-        return whole
     activations = {str(out.name) for node in model.graph for out in node.outputs}
     activations |= {str(value.name) for value in model.graph.inputs}
-    return integers if plan.uses or activations & set(plan.values) else weights
+    known = plan.uses or activations & set(plan.values)
+    return lowerings(plan, target)[form if known or form == "integer" else _WEIGHTS]
 
 
 def lowered(model: ir.Model, plan: QuantPlan, target: Target | None = None) -> ir.Model:
