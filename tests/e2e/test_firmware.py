@@ -1,10 +1,10 @@
-"""The shipped classifier on integers alone: reference, onnxruntime and a program in C agree."""
+"""The shipped models on integers alone: reference, onnxruntime and a program in C agree."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,36 +17,45 @@ from tools.models.testset import MODELS, pictures_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-CLASSIFIER = "digits_mobilenetv2"
-
 
 @pytest.mark.slow
 @NEEDS_GCC
-def test_the_shipped_classifier_gives_the_same_bits_in_c(tmp_path: Path) -> None:
-    data, recipe = pictures_of(CLASSIFIER) / "calibration", MODELS / f"{CLASSIFIER}.toml"
+@pytest.mark.parametrize(
+    ("name", "count"), [("digits_mobilenetv2", 16), ("digits_vit", 4), ("digits_yolo", 2)]
+)
+def test_the_same_bits_in_c(tmp_path: Path, name: str, count: int) -> None:
+    data, recipe = pictures_of(name) / "calibration", MODELS / f"{name}.toml"
     path = tmp_path / "integer.onnx"
     onnxq.optimize(
-        MODELS / f"{CLASSIFIER}.onnx",
+        MODELS / f"{name}.onnx",
         data=data,
         preprocess=recipe,
         format="integer",
         output=path,
-        samples=32,
+        samples=8,
         threads=1,
     )
     # Every value is compared with onnxruntime here.
-    options = VectorOptions(preprocess=str(recipe), samples=16)
-    vectors = write_vectors(path, data, tmp_path / "vectors", options)
-    tables = export_firmware(path, tmp_path / "tables")
+    options = VectorOptions(preprocess=str(recipe), samples=count)
+    write_vectors(path, data, tmp_path / "vectors", options)
+    export_firmware(path, tmp_path / "tables")
+    index, graph = (read(tmp_path / file) for file in ("vectors/vectors.json", "tables/graph.json"))
+    files = {entry["name"]: entry["file"] for entry in index["values"]}
+    fed, wanted = (
+        [files[graph["values"][number]["name"]] for number in graph[key]]
+        for key in ("inputs", "outputs")
+    )
     program = built(tmp_path)
-
-    assert vectors.left_out == tables.left_out == ()
-    index = json.loads((tmp_path / "vectors" / "vectors.json").read_text("utf-8"))
-    (fed,) = (entry["file"] for entry in index["values"] if entry["kind"] == "input")
-    (wanted,) = (entry["file"] for entry in index["values"] if entry["kind"] == "output")
-    assert len(index["samples"]) == 16
-    for name in index["samples"]:
-        sample = tmp_path / "vectors" / name
-        words = [program, tmp_path / "tables", sample / fed, tmp_path / "out.bin"]
+    assert len(index["samples"]) == count
+    for sample in index["samples"]:
+        folder = tmp_path / "vectors" / sample
+        found = [tmp_path / file for file in wanted]
+        words = [program, tmp_path / "tables", *(folder / file for file in fed), *found]
         subprocess.run(words, check=True)
-        assert (tmp_path / "out.bin").read_bytes() == (sample / wanted).read_bytes()
+        for file in found:
+            assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
