@@ -21,6 +21,7 @@ from onnxq.data.calibration import CalibrationData
 from onnxq.data.given import given_files
 from onnxq.data.model_inputs import input_specs
 from onnxq.errors import ModelError, OnnxqError
+from onnxq.graph.choices import Choices
 from onnxq.graph.io import load
 from onnxq.manager import PassManager, silent, teller
 from onnxq.options import folder_option
@@ -203,7 +204,7 @@ def _layers(case: _Case, tell: Progress) -> tuple[ComparedLayer, ...]:
     _, other, _, samples, threads = case
     numbers = case.numbers[:_LAYER_SAMPLES]
     probe = next(iter(samples.feeds(numbers[:1])))
-    folded = _folded(case.real)
+    folded = _folded(case.real, Choices(other))
     real = choose_reference([case.real, folded], other, probe, threads=threads)
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
@@ -240,10 +241,11 @@ def _repaired(source: ModelSource) -> ir.Model:
     return model
 
 
-def _folded(real: ir.Model) -> ir.Model:
+def _folded(real: ir.Model, choices: Choices) -> ir.Model:
     """Returns the model in the form whose weights a quantized one holds, if it has one."""
+    chosen = Config(passes=tuple(f"+{name}" for name in choices.passes))
     try:
-        return rewritten(real, PassManager(), Config(), float_rewrites())
+        return rewritten(real, PassManager(), chosen, float_rewrites(choices=choices))
     except OnnxqError:
         return real
 

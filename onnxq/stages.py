@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.errors import ModelError
+from onnxq.graph.choices import forget_choices
 from onnxq.graph.io import load, premature_operators, quantized_nodes, unknown_domains
 from onnxq.graph.spec import check_float
 from onnxq.manager import PassManager
@@ -134,7 +135,9 @@ def rewritten(
         ModelError: It cannot be brought into that form.
     """
     unchecked = PassManager()
-    model = unchecked.rewrite(original.clone(), precision_passes())
+    model = original.clone()
+    forget_choices(model)
+    model = unchecked.rewrite(model, precision_passes())
     manager.trace.entries += [e for e in unchecked.trace.entries if e.modified or e.rolled_back]
     model = manager.rewrite(model, normalize_passes(config.opset))
     wished = [EqualizeLayersPass.name] if config.weight_granularity == "tensor" else []

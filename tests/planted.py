@@ -114,8 +114,8 @@ def data(count: int = 16) -> dict[str, npt.NDArray[np.float32]]:
     return {"x": images(count)}
 
 
-def quantized(source: ir.Model) -> ir.Model:
-    return onnxq.optimize(source, data=data(), threads=1).model
+def quantized(source: ir.Model, *passes: str) -> ir.Model:
+    return onnxq.optimize(source, data=data(), threads=1, passes=passes).model
 
 
 def weights_of(model: ir.Model) -> dict[str, ir.Value]:

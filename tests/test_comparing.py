@@ -10,6 +10,7 @@ import pytest
 import onnxq
 from onnxq.comparing import CompareOptions, compare
 from onnxq.errors import ConfigError, DataError, ModelError
+from onnxq.graph.choices import Choices
 from tests.passes.rewrite.stages import stage
 from tests.planted import branching, chain, damage_codes, damage_scale, data, quantized, tail
 from tests.support import model
@@ -145,6 +146,20 @@ def test_channels_that_were_reordered_are_compared_in_the_order_that_they_have()
 
     assert found.guilty is None
     assert min(layer.own for layer in found.layers) > 15
+
+
+@pytest.mark.parametrize("make", [chain, tail])
+def test_what_rewrites_chose_by_samples_is_repeated(make: Callable[[], ir.Model]) -> None:
+    source = make()
+    second = quantized(source, "+equalize-layers", "+reorder-channels")
+    node = "node_c2"
+
+    sound, broken = compared(source, second), compared(source, damage_codes(second, node))
+
+    assert {"equalize-layers", "reorder-channels"} <= {*Choices(second).passes}
+    assert min(layer.own for layer in sound.layers) > 35
+    assert broken.guilty is not None
+    assert broken.guilty.node == node
 
 
 def test_the_users_word_for_the_task_counts() -> None:

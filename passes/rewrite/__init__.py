@@ -28,6 +28,7 @@ from onnxq.passes.rewrite.sum_to_add import SumToAddPass
 from onnxq.passes.rewrite.unshuffle_channels import UnshuffleChannelsPass
 
 if TYPE_CHECKING:
+    from onnxq.graph.choices import Choices
     from onnxq.graph.prior import Prior
     from onnxq.passbase import RewritePass
     from onnxq.runtime.survey import Survey
@@ -39,6 +40,7 @@ def float_rewrites(
     prior: Prior | None = None,
     *,
     survey: Survey | None = None,
+    choices: Choices | None = None,
     integer: bool = True,
     per_channel: bool = True,
 ) -> list[RewritePass]:
@@ -51,6 +53,7 @@ def float_rewrites(
     Args:
         prior: Filled with what BatchNormalization tells of values.
         survey: Calibration samples for rewrites that decide by data; None = there are none.
+        choices: What these decided for a model that was made from this one, to be repeated.
         integer: Whether convolutions are to run on integers, where other forms are fast.
         per_channel: Whether weights will have a scale per output channel.
     """
@@ -73,8 +76,8 @@ def float_rewrites(
         GlobalPoolPass(),
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
-        EqualizeLayersPass(prior, survey),
-        SmoothActivationsPass(prior, survey, per_channel=per_channel),
-        AbsorbBiasesPass(prior, survey),
-        ReorderChannelsPass(prior, survey),
+        EqualizeLayersPass(prior, survey, choices),
+        SmoothActivationsPass(prior, survey, choices, per_channel=per_channel),
+        AbsorbBiasesPass(prior, survey, choices),
+        ReorderChannelsPass(prior, survey, choices),
     ]

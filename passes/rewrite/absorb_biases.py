@@ -25,6 +25,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.channel_shifts import channel_shifts
+from onnxq.graph.choices import note_choice
 from onnxq.graph.clips import bounded_clip, clip_reach, comes_near
 from onnxq.graph.homogeneous import is_homogeneous
 from onnxq.graph.linear import LinearLayer, linear_layer
@@ -32,11 +33,12 @@ from onnxq.graph.query import is_op, only_use, shape_of
 from onnxq.passbase import RewritePass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from onnxq.graph.channel_shifts import ChannelShifts
+    from onnxq.graph.choices import Choices
     from onnxq.graph.prior import Prior
     from onnxq.numerics.moments import Moments
     from onnxq.runtime.survey import Survey
@@ -84,36 +86,64 @@ class AbsorbBiasesPass(RewritePass):
        rounding of the channel's bias.
     5. Channels that come near the upper bound of a Clip stay as they are.
     6. Nothing changes where a bias would become infinite.
+    7. What was taken off is written down in the model (:mod:`onnxq.graph.choices`). Where choices
+       are given, these amounts are taken off.
 
     Args:
         prior: What is known of values; means move along.
         survey: Calibration samples; None = there are none.
+        choices: Those of a model that was made from this one; None = choose.
     """
 
     name = "absorb-biases"
     on_request = True
 
-    def __init__(self, prior: Prior | None = None, survey: Survey | None = None) -> None:
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        survey: Survey | None = None,
+        choices: Choices | None = None,
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.survey = survey
+        self.choices = choices
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Treats all sites of the main graph at once."""
         sites = [site for node in model.graph if (site := self._site(node)) is not None]
-        if self.survey is None or not sites:
-            if sites:
-                self.refuse(model.graph.name or "graph", "there are no samples to decide by")
+        if not sites:
             return ir.passes.PassResult(model, modified=False)
         shifts = channel_shifts(model.graph, [site.output for site in sites])
+        taken = self._taken(model, sites, shifts)
+        modified = bool(taken) and self._try_absorb(taken, shifts)
+        if modified:
+            chosen = {str(site.output.name): amounts for site, amounts in taken.items()}
+            note_choice(model, self.name, chosen)
+        return ir.passes.PassResult(model, modified)
+
+    def _taken(
+        self, model: ir.Model, sites: Sequence[_Site], shifts: ChannelShifts
+    ) -> dict[_Site, Array]:
+        """Returns what is to be taken off where, by given choices or by the samples."""
+        if self.choices is not None:
+            chosen = self.choices.take(self.name)
+            given = {site: chosen.get(str(site.output.name)) for site in sites}
+            return {
+                site: amounts
+                for site, amounts in given.items()
+                if amounts is not None and amounts.shape == shifts.numbers[site.output].shape
+            }
+        if self.survey is None:
+            self.refuse(model.graph.name or "graph", "there are no samples to decide by")
+            return {}
         open_sites = [site for site in sites if self._is_open(site, shifts)]
         seen = self.survey.channels(model, [site.layer.target for site in open_sites])
-        taken = {
+        return {
             site: amounts
             for site in open_sites
             if (amounts := self._amounts(site, seen, shifts)) is not None
         }
-        return ir.passes.PassResult(model, bool(taken) and self._try_absorb(taken, shifts))
 
     def _site(self, node: ir.Node) -> _Site | None:
         """Rule 1."""

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.channel_factors import channel_factors
+from onnxq.graph.choices import factors_by_value, note_choice, numbered_factors, storable
 from onnxq.graph.clips import OUT_OF_REACH, bounded_clip, clip_reach, comes_near
 from onnxq.graph.edit import replace_weight
 from onnxq.graph.query import shape_of, weight_of
@@ -22,15 +23,17 @@ from onnxq.numerics.equalization import LayerMagnitudes, equalizing_factors
 from onnxq.passbase import RewritePass, node_label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from onnxq.graph.channel_factors import ChannelFactors, ChannelShift, FactoredLayer
+    from onnxq.graph.choices import Choices
     from onnxq.graph.prior import Prior
     from onnxq.runtime.survey import Survey
 
     Array = npt.NDArray[np.float64]
+    Indices = npt.NDArray[np.int64]
 
 __all__ = ["EqualizeLayersPass"]
 
@@ -50,6 +53,8 @@ class EqualizeLayersPass(RewritePass):
        than a third of the way to it, and no factor brings them further than that. It then
        computes the same for the samples, and for all that goes no further. Without samples it
        carries none.
+    6. The factors are written down in the model (:mod:`onnxq.graph.choices`). Where choices are
+       given, the factors are these, and may pass all such Clips.
 
     Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
     Correction", section 4.1.
@@ -57,34 +62,50 @@ class EqualizeLayersPass(RewritePass):
     Args:
         prior: What is known of values, which is multiplied along.
         survey: Calibration samples; None = there are none.
+        choices: Those of a model that was made from this one; None = choose.
     """
 
     name = "equalize-layers"
     on_request = True
 
-    def __init__(self, prior: Prior | None = None, survey: Survey | None = None) -> None:
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        survey: Survey | None = None,
+        choices: Choices | None = None,
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.survey = survey
+        self.choices = choices
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Treats all layers of the main graph at once."""
         reach = self._reach(model)
         found = channel_factors(model.graph, reach)
-        factors = equalizing_factors(
-            [_magnitudes(item) for item in found.layers], found.count, found.limits
-        )
+        reads = [(str(item.layer.source.name), item.reads) for item in found.layers]
+        factors = self._factors(found, reads)
         for reason, number in Counter(found.bound.values()).items():
             self.refuse(model.graph.name or "graph", f"{reason}: {number} layers carry no factors")
         self._refuse_near(reach)
-        modified = bool((factors != 1).any()) and self._try_multiply(
-            model, found, np.append(factors, 1.0)
-        )
+        modified = bool((factors != 1).any()) and self._try_multiply(model, found, factors)
+        if modified:
+            note_choice(model, self.name, factors_by_value(reads, factors))
         return ir.passes.PassResult(model, modified)
+
+    def _factors(self, found: ChannelFactors, reads: Sequence[tuple[str, Indices]]) -> Array:
+        """Returns the factors, and behind them the 1 of what carries none."""
+        if self.choices is not None:
+            return numbered_factors(reads, self.choices.take(self.name), found.count)
+        layers = [_magnitudes(item) for item in found.layers]
+        factors = equalizing_factors(layers, found.count, found.limits)
+        return np.append(storable(factors), 1.0)
 
     def _reach(self, model: ir.Model) -> dict[ir.Node, Array]:
         """Rule 5: returns how far the samples go in the channels of each Clip."""
         bounds = {node: found for node in model.graph if (found := bounded_clip(node)) is not None}
+        if self.choices is not None:
+            return {node: _never_near(node) for node in bounds}
         if self.survey is None:
             return {}
         read = [node.inputs[0] for node in bounds if node.inputs[0] is not None]
@@ -127,6 +148,12 @@ class EqualizeLayersPass(RewritePass):
                 by = factors[carries]
                 mean, deviation = (np.asarray(array * by, np.float32) for array in known)
                 self.prior[str(value.name)] = (mean, deviation)
+
+
+def _never_near(node: ir.Node) -> Array:
+    """Returns that no channel goes any part of the way to a bound."""
+    shape = shape_of(node.inputs[0])
+    return np.zeros(0 if shape is None or len(shape) < 2 else shape[1] or 0)
 
 
 def _told_clips(found: ChannelFactors, factors: Array) -> str:

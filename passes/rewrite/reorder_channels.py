@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from onnxq.graph.channel_permute import permute_channels, places
 from onnxq.graph.channel_trace import trace_channels
+from onnxq.graph.choices import note_choice
 from onnxq.graph.query import weight_of
 from onnxq.graph.trace_book import along
 from onnxq.graph.trace_layers import weight_axes
@@ -27,8 +28,11 @@ from onnxq.pass_options import number, whole
 from onnxq.passbase import RewritePass
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
+    from onnxq.graph.choices import Choices
     from onnxq.graph.prior import Prior
     from onnxq.graph.trace_book import Indices, LabelledLayer, TraceBook
     from onnxq.runtime.survey import Survey
@@ -52,11 +56,14 @@ class ReorderChannelsPass(RewritePass):
     5. A layer whose weight others read as well keeps its channels in place.
     6. Channels that are in order already, but for rounding errors, stay.
     7. Numbers are only moved. Sums over channels are taken in another order.
+    8. The orders are written down in the model (:mod:`onnxq.graph.choices`). Where choices are
+       given, the orders are these.
 
     Args:
         prior: Value name → (mean, standard deviation), float32 [channels] each, which are moved
             along.
         survey: Calibration samples, which tell channels that reach far; None = only weights count.
+        choices: Those of a model that was made from this one; None = choose.
 
     Attributes:
         clusters: Greatest number of clusters of channels that reach about as far.
@@ -72,10 +79,16 @@ class ReorderChannelsPass(RewritePass):
     )
     on_request = True
 
-    def __init__(self, prior: Prior | None = None, survey: Survey | None = None) -> None:
+    def __init__(
+        self,
+        prior: Prior | None = None,
+        survey: Survey | None = None,
+        choices: Choices | None = None,
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.survey = survey
+        self.choices = choices
         self.clusters = 2
         self.least_gain = 6.0
 
@@ -86,9 +99,14 @@ class ReorderChannelsPass(RewritePass):
         energy = _energies(book)
         groups = [group for group in found.groups if energy[group].any()]
         width = self._widths(model, book, groups)
-        sources = np.arange(energy.size)
-        for group in groups:
-            self._try_order(group, book, energy, width, sources)
+        orders = None if self.choices is None else self.choices.take(self.name)
+        sources, chosen = np.arange(energy.size), {}
+        for group, (value, key) in zip(groups, _places(book, groups), strict=True):
+            order = self._order(group, energy, width) if orders is None else orders.get(key)
+            if order is not None and order.size == len(group):
+                sources[group] = group[order]
+                chosen[key] = order
+                self.fired(value, f"{len(group)} channels sorted, with what moves with them")
         moving = {int(atom) for group in groups for atom in group.reshape(-1)}
         for layer in book.layers:
             stays = [int(atom) for atom in layer.writes if int(atom) not in moving]
@@ -99,27 +117,15 @@ class ReorderChannelsPass(RewritePass):
         if modified:
             permute_channels(book, sources)
             self._move_prior(book, sources)
+            note_choice(model, self.name, chosen)
         return ir.passes.PassResult(model, modified)
 
-    def _try_order(
-        self,
-        group: Indices,
-        book: TraceBook,
-        energy: Array,
-        width: Array | None,
-        sources: Indices,
-    ) -> bool:
-        """Rule 6: enters the order of one group of cells into ``sources``."""
+    def _order(self, group: Indices, energy: Array, width: Array | None) -> Indices | None:
+        """Rule 6: returns the order of one group of cells; None if it stays."""
         reach = None if width is None else width[group].max(axis=1)
         if reach is not None and not reach.any():
             reach = None
-        order = channel_order(energy[group].sum(axis=1), reach, self.clusters, self.least_gain)
-        if order is None:
-            return False
-        sources[group] = group[order]
-        first = set(group[0].tolist())
-        value = next(v for v, labels in book.labels.items() if first & set(labels.flat))
-        return self.fired(value, f"{len(group)} channels sorted, with what moves with them")
+        return channel_order(energy[group].sum(axis=1), reach, self.clusters, self.least_gain)
 
     def _widths(self, model: ir.Model, book: TraceBook, groups: list[Indices]) -> Array | None:
         """Returns how far each atom reaches, in terms of its value; 0 where it is unknown."""
@@ -150,6 +156,16 @@ class ReorderChannelsPass(RewritePass):
             if known is not None and self.prior is not None and channels is not None:
                 order = places(channels, sources)
                 self.prior[str(value.name)] = (known[0][order], known[1][order])
+
+
+def _places(book: TraceBook, groups: Sequence[Indices]) -> list[tuple[ir.Value, str]]:
+    """Returns for each group the value that holds its first cell first, and a name for it."""
+    holders: dict[int, tuple[int, ir.Value, int]] = {}
+    for value, labels in book.labels.items():
+        for position, atom in enumerate(labels.flat):
+            holders.setdefault(int(atom), (len(holders), value, position))
+    first = [min(holders[int(atom)] for atom in group[0]) for group in groups]
+    return [(value, f"{value.name}:{position}") for _, value, position in first]
 
 
 def _energies(book: TraceBook) -> Array:

@@ -23,6 +23,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.channel_factors import channel_factors
+from onnxq.graph.choices import Choices, factors_by_value, note_choice, numbered_factors, storable
 from onnxq.graph.factor_sites import factor_sites
 from onnxq.graph.factored_constant import FactoredConstant
 from onnxq.graph.feature_factors import feature_factors
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from onnxq.graph.channel_factors import ChannelShift, FactoredLayer
     from onnxq.graph.factor_sites import FactorSite
     from onnxq.graph.prior import Prior
-    from onnxq.numerics.migration import ChannelRows
+    from onnxq.numerics.migration import ChannelRows, Migration
     from onnxq.runtime.survey import Survey
 
     Array = npt.NDArray[np.float64]
@@ -50,7 +51,10 @@ __all__ = ["SmoothActivationsPass"]
 
 # Decibels that a migration has to gain on its readers' error.
 _MARGIN = 0.5
+# Factors closer to 1 are what rounding left of the same migration, made before.
+_ROUNDING = 0.01
 _ROWS_PER_SAMPLE = 16
+_EQUALIZER = "equalize-layers"
 
 
 class _Found(NamedTuple):
@@ -60,6 +64,11 @@ class _Found(NamedTuple):
     layers: Sequence[FactoredLayer]
     constants: Sequence[FactoredConstant]
     carries: Mapping[ir.Value, Indices]
+
+    @property
+    def reads(self) -> list[tuple[str, Indices]]:
+        """What layers read, by name, and the number of the factor of each channel."""
+        return [(str(item.layer.source.name), item.reads) for item in self.layers]
 
 
 class SmoothActivationsPass(RewritePass):
@@ -76,8 +85,11 @@ class SmoothActivationsPass(RewritePass):
     5. Convolutions are treated only where the option ``convolutions`` says so: where weights have
        a scale per output channel, the plan gives activations between them scales per channel,
        which does the same and comes after all else is known.
-    6. Where weights get one scale each, channels that linear layers write are left to
-       equalize-layers, which weighs the rows of those weights as well.
+    6. Channels that linear layers write are left to equalize-layers, which weighs the rows of
+       those weights as well, where weights get one scale each or it has treated the model already.
+
+    7. What was chosen is written down in the model (:mod:`onnxq.graph.choices`). Where choices are
+       given, these are made, and nothing is judged.
 
     Source: Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for
     Large Language Models", section 4.
@@ -85,90 +97,130 @@ class SmoothActivationsPass(RewritePass):
     Args:
         prior: What is known of values, which is multiplied along.
         survey: Calibration samples; None = there are none.
+        choices: Those of a model that was made from this one; None = choose.
         per_channel: Whether weights get a scale per output channel.
     """
 
     name = "smooth-activations"
-    on_request = True
     options = MappingProxyType({"convolutions": switch()})
 
     def __init__(
         self,
         prior: Prior | None = None,
         survey: Survey | None = None,
+        choices: Choices | None = None,
         *,
         per_channel: bool = True,
     ) -> None:
         super().__init__()
         self.prior = prior
         self.survey = survey
+        self.choices = choices
         self.per_channel = per_channel
         self.convolutions = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Treats features first, then, if asked to, the channels of convolutions."""
-        place = model.graph.name or "graph"
-        if self.survey is None:
-            self.refuse(place, "there are no samples to tell the channels' ranges")
-            return ir.passes.PassResult(model, modified=False)
         features = feature_factors(model.graph)
         for reason, number in Counter(features.bound.values()).items():
-            self.refuse(place, f"{reason}: {number} layers")
+            self.refuse(model.graph.name or "graph", f"{reason}: {number} layers")
         modified = self._smooth(
-            model, _Found(features.count, features.layers, features.constants, features.carries)
+            model,
+            self.name,
+            _Found(features.count, features.layers, features.constants, features.carries),
         )
-        if self.convolutions:
+        if self.convolutions or self.choices is not None:
             found = channel_factors(model.graph)
             constants = [_constant(shift) for shift in found.shifts]
             modified |= self._smooth(
-                model, _Found(found.count, found.layers, constants, found.carries)
+                model,
+                f"{self.name}/convolutions",
+                _Found(found.count, found.layers, constants, found.carries),
             )
         return ir.passes.PassResult(model, modified)
 
-    def _smooth(self, model: ir.Model, found: _Found) -> bool:
-        """Judges all sites on the same samples; each has factors of its own."""
+    def _smooth(self, model: ir.Model, kind: str, found: _Found) -> bool:
+        """Puts factors into effect that are given, or chosen here and written down."""
+        if self.choices is None:
+            factors = self._chosen(model, found)
+        else:
+            factors = numbered_factors(found.reads, self.choices.take(kind), found.total)
+            if not self._try_multiply(model.graph.name or "graph", found, factors):
+                return False
+        chosen = factors_by_value(found.reads, factors)
+        if chosen:
+            note_choice(model, kind, chosen)
+        return bool(chosen)
+
+    def _chosen(self, model: ir.Model, found: _Found) -> Array:
+        """Judges all sites on the same samples; returns the factors that are in effect."""
+        chosen = np.ones(found.total + 1)
+        place = model.graph.name or "graph"
         sites = factor_sites(found.layers, [one.carries for one in found.constants], found.total)
-        kept = [site for site in sites if self.per_channel or not site.writers]
+        left = not self.per_channel or _EQUALIZER in Choices(model).passes
+        kept = [site for site in sites if not left or not site.writers]
         if len(kept) < len(sites):
             self.refuse(
-                model.graph.name or "graph",
-                f"weights get one scale each, so equalize-layers treats what layers write:"
-                f" {len(sites) - len(kept)} places",
+                place, f"{_EQUALIZER} treats what layers write: {len(sites) - len(kept)} places"
             )
         readers = [item.layer for site in kept for item in site.readers]
         axes = {str(layer.source.name): layer.channel_axis for layer in readers}
-        if self.survey is None or not axes:
-            return False
+        if not axes:
+            return chosen
+        if self.survey is None:
+            self.refuse(place, "there are no samples to tell the channels' ranges")
+            return chosen
         rows = self.survey.rows(model, axes, _ROWS_PER_SAMPLE)
-        changed = [self._try_migrate(site, found, rows) for site in kept]
-        return any(changed)
+        for site in kept:
+            best = self._judged(site, rows)
+            if best is None:
+                continue
+            factors = np.ones_like(chosen)
+            factors[site.numbers] = storable(1 / best.scales)
+            where = site.readers[0].layer.source
+            text = (
+                f", strength {best.alpha:.1f}: {best.gain:.1f} dB less error in"
+                f" {len(site.readers)} layers"
+            )
+            if self._try_multiply(where, found, factors, text):
+                chosen *= factors
+        return chosen
 
-    def _try_migrate(
-        self, site: FactorSite, found: _Found, rows: Mapping[str, ChannelRows]
-    ) -> bool:
-        """Chooses the factors of one site and puts them into effect."""
+    def _judged(self, site: FactorSite, rows: Mapping[str, ChannelRows]) -> Migration | None:
+        """Rules 3 and 4: returns what is best for a site, None where that is to change nothing."""
         readers = [
             RowReader(rows[str(layer.source.name)], layer.taps(), site.local(reads))
             for layer, reads, _ in site.readers
         ]
         place = site.readers[0].layer.source
         if not all(len(rows[str(layer.source.name)].rows) for layer, _, _ in site.readers):
-            return self.refuse(place, "no sample reaches it")
+            self.refuse(place, "no sample reaches it")
+            return None
         best = migration(readers, site.numbers.size, per_channel=self.per_channel)
-        if best is None or best.gain < _MARGIN:
-            gain = 0.0 if best is None else best.gain
-            return self.refuse(
-                place, f"its channels are even enough: {gain:.1f} dB to gain, less than {_MARGIN}"
-            )
-        factors = np.ones(found.total + 1)
-        factors[site.numbers] = 1 / best.scales
-        touched = {item.layer.node: item for item in (*site.readers, *site.writers)}
-        layers = [_scaled(item, factors) for item in touched.values()]
-        constants = [
-            (one, one.scaled(factors))
-            for one in found.constants
-            if np.isin(one.carries, site.numbers).any()
+        moves = best is not None and np.abs(np.log(best.scales)).max() > _ROUNDING
+        if best is not None and moves and best.gain >= _MARGIN:
+            return best
+        gain = best.gain if best is not None and moves else 0.0
+        self.refuse(
+            place, f"its channels are even enough: {gain:.1f} dB to gain, less than {_MARGIN}"
+        )
+        return None
+
+    def _try_multiply(
+        self, place: ir.Value | str, found: _Found, factors: Array, text: str = ""
+    ) -> bool:
+        """Puts factors into effect; the last one is the 1 of what carries none."""
+        moved = factors != 1
+        layers = [
+            _scaled(item, factors)
+            for item in found.layers
+            if moved[item.reads].any() or moved[item.writes].any()
         ]
+        constants = [
+            (one, one.scaled(factors)) for one in found.constants if moved[one.carries].any()
+        ]
+        if not moved.any():
+            return False
         if not all(layer.holds(*arrays) for layer, arrays in layers) or not all(
             one.holds(array) for one, array in constants
         ):
@@ -178,12 +230,8 @@ class SmoothActivationsPass(RewritePass):
         for one, array in constants:
             one.write(array)
         self._multiply_prior(found, factors)
-        far = np.abs(np.log2(best.scales)).max()
-        return self.fired(
-            place,
-            f"{best.scales.size} channels by up to 2^{far:.1f}, strength {best.alpha:.1f}:"
-            f" {best.gain:.1f} dB less error in {len(readers)} layers",
-        )
+        far = np.abs(np.log2(factors)).max()
+        return self.fired(place, f"{moved.sum()} channels by up to 2^{far:.1f}{text}")
 
     def _multiply_prior(self, found: _Found, factors: Array) -> None:
         for value, carries in found.carries.items():

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 import onnxq
+from onnxq.graph.choices import Choices
+from onnxq.graph.io import load
 from tests.passes.rewrite.building import build, rng_weight
+from tests.planted import damage_codes
+from tools.models.testset import MODELS, pictures_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.report.result import Result
 
+VIT, PICTURES = MODELS / "digits_vit.onnx", pictures_of("digits_vit") / "calibration"
+RECIPE = str(MODELS / "digits_vit.toml")
 WIDTH, LENGTH = 128, 64
 OUTLIERS = [3, 40, 77, 110]
 
@@ -43,16 +50,32 @@ def block() -> ir.Model:
     )
 
 
-def optimized(granularity: str, *passes: str, skip: tuple[str, ...] = ()) -> Result:
+@pytest.fixture(scope="module")
+def result() -> Result:
+    """Of the shipped transformer, by default."""
+    made = onnxq.optimize(load(VIT), PICTURES, preprocess=RECIPE, threads=1)
+    assert Choices(made.model).passes == ("smooth-activations",)
+    return made
+
+
+def samples() -> dict[str, npt.NDArray[np.float32]]:
+    return {"x": rng_weight(24, LENGTH, WIDTH, seed=5)}
+
+
+def optimized(granularity: str, *skip: str) -> Result:
     return onnxq.optimize(
         block(),
-        {"x": rng_weight(24, LENGTH, WIDTH, seed=5)},
+        samples(),
         threads=1,
         check=True,
-        passes=passes,
         skip=skip,
         weight_granularity=granularity,
     )
+
+
+def damaged(result: Result, node: str) -> onnxq.CompareResult:
+    """Compares the block with what was made of it, some codes of one weight being wrong."""
+    return onnxq.compare(block(), damage_codes(result.model, node), samples(), threads=1)
 
 
 def sqnr(result: Result) -> float:
@@ -63,15 +86,45 @@ def sqnr(result: Result) -> float:
 
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 def test_outlier_features_no_longer_cost_the_others_their_bits(granularity: str) -> None:
-    before = optimized(granularity, skip=("keep-signal",))
-    after = optimized(granularity, "+smooth-activations", skip=("keep-signal",))
+    before = optimized(granularity, "keep-signal", "smooth-activations")
+    after = optimized(granularity, "keep-signal")
     assert before.metric("integer") == after.metric("integer") == 1
     assert sqnr(after) > sqnr(before) + 10
     assert all(e.rolled_back is None for e in after.trace)
 
 
 def test_what_would_drown_stays_on_integers() -> None:
-    before, after = optimized("channel"), optimized("channel", "+smooth-activations")
+    before, after = optimized("channel", "smooth-activations"), optimized("channel")
     assert before.metric("integer") == pytest.approx(0.5)
     assert after.metric("integer") == 1
     assert sqnr(after) > 30
+
+
+def test_layers_of_a_smoothed_block_are_compared_in_the_terms_that_it_has() -> None:
+    found = onnxq.compare(block(), optimized("channel").model, samples(), threads=1)
+    assert min(layer.own for layer in found.layers) > 30
+    assert found.guilty is None
+
+
+@pytest.mark.parametrize("node", ["node_p", "node_y"])
+def test_a_layer_with_wrong_codes_is_named_behind_smoothed_features(node: str) -> None:
+    found = damaged(optimized("channel"), node)
+    assert found.guilty is not None
+    assert found.guilty.node == node
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["0/attention/qkv", "1/mlp/mlp.0", "2/attention/qkv"])
+def test_a_layer_of_the_transformer_with_wrong_codes_is_named(result: Result, part: str) -> None:
+    """By default, where what the layer reads has been smoothed."""
+    node = f"/blocks/blocks.{part}/MatMul"
+    broken = damage_codes(result.model, node, share=0.5)
+    found = onnxq.compare(VIT, broken, PICTURES, preprocess=RECIPE)
+    assert found.guilty is not None
+    assert found.guilty.node == node
+
+
+@pytest.mark.slow
+def test_the_layers_of_the_transformer_are_compared_in_its_terms(result: Result) -> None:
+    found = onnxq.compare(VIT, result.model, PICTURES, preprocess=RECIPE)
+    assert min(layer.own for layer in found.layers) > 28

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxq.graph.choices import note_choice
 from onnxq.graph.query import weight_of
 from onnxq.passes.rewrite.smooth_activations import SmoothActivationsPass
 from onnxq.runtime.survey import Survey
@@ -380,6 +381,13 @@ def test_rule_6_with_one_scale_per_weight_only_norms_take_factors() -> None:
     assert any("equalize-layers treats what layers write: 1 places" in t for t in outcome.reasons)
     after = np.abs(weight(source, "p")).max(axis=0)
     assert after.max() / np.median(after) > columns.max() / np.median(columns) / 3
+
+
+def test_rule_6_after_equalize_layers_only_norms_take_factors() -> None:
+    source = network("p = MatMul(n, k) y = MatMul(p, w)", k=wide(C, C, axis=1))
+    note_choice(source, "equalize-layers", {})
+    outcome = smoothed(source)
+    assert any("equalize-layers treats what layers write: 1 places" in t for t in outcome.reasons)
 
 
 # ---- any network ---------------------------------------------------------------------------------
