@@ -151,6 +151,9 @@ class GreedySearch:
 
 def _surely(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> bool:
     """Rule 3, on the samples that did not choose."""
-    gains = before[1::2] - after[1::2]
+    before, after = before[1::2], after[1::2]
+    if not np.isfinite(before).all():
+        return bool(after.mean() < before.mean())
+    gains = before - after
     error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else 0.0
     return bool(gains.mean() > error)

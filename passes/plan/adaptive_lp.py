@@ -46,6 +46,8 @@ class AdaptiveLp(PlanPass):
        magnitude, which stands behind the greatest p; narrower ones from p = 2.
     3. Left alone: values with channels taken out, and what reads them.
 
+    Weights whose codes a later pass chooses (``round-weights``) are rounded to the nearest here.
+
     Attributes:
         simulate: Makes the quantized model of a plan, with its params apart; None = nothing is
             searched.

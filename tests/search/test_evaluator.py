@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,12 @@ FACTORS = (0.6, 0.8, 1.3)
 CASES = [*((name, 8) for name in NETWORKS), ("branches", 4), ("clipped", 4)]
 
 
+@functools.cache
+def planned(name: str, bits: int = 8) -> tuple[ir.Model, QuantPlan]:
+    model = NETWORKS[name]()
+    return model, first_plan(model, bits)
+
+
 def evaluator(model: ir.Model, **options: object) -> Evaluator:
     settings: dict[str, object] = {"segments": 4, **options}
     return Evaluator(model, simulated, samples_for(model, 3), LOSS, **settings)  # type: ignore[arg-type]
@@ -45,8 +52,7 @@ def written(model: ir.Model, plan: QuantPlan) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize(("name", "bits"), CASES)
 def test_the_loss_is_that_of_the_written_model(name: str, bits: int) -> None:
-    model = NETWORKS[name]()
-    plan = first_plan(model, bits)
+    model, plan = planned(name, bits)
     asked = evaluator(model)
     plans = [plan, *(scaled(plan, 0.7, value) for value in activations(model, plan)[::2])]
 
@@ -56,8 +62,7 @@ def test_the_loss_is_that_of_the_written_model(name: str, bits: int) -> None:
 
 @pytest.mark.parametrize(("name", "bits"), CASES)
 def test_a_cached_evaluation_equals_an_uncached_one_bit_for_bit(name: str, bits: int) -> None:
-    model = NETWORKS[name]()
-    plan = first_plan(model, bits)
+    model, plan = planned(name, bits)
     cached, uncached = evaluator(model), evaluator(model, caching=False)
 
     for value in activations(model, plan)[::2]:
@@ -68,8 +73,7 @@ def test_a_cached_evaluation_equals_an_uncached_one_bit_for_bit(name: str, bits:
 
 
 def test_prefixes_are_run_once() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     value = activations(model, plan)[-3]
     candidates = [scaled(plan, factor, value) for factor in FACTORS]
     cached, uncached = evaluator(model), evaluator(model, caching=False)
@@ -82,8 +86,7 @@ def test_prefixes_are_run_once() -> None:
 
 
 def test_states_beyond_the_budget_are_not_kept() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     value = activations(model, plan)[-3]
     candidates = [scaled(plan, factor, value) for factor in FACTORS]
     poor = evaluator(model, budget=0)
@@ -93,8 +96,7 @@ def test_states_beyond_the_budget_are_not_kept() -> None:
 
 
 def test_an_executor_changes_nothing() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     candidates = [scaled(plan, factor, "r0") for factor in FACTORS]
 
     with ThreadPoolExecutor(2) as executor:
@@ -104,8 +106,7 @@ def test_an_executor_changes_nothing() -> None:
 
 
 def test_ranges_that_are_next_to_equal_share_one_evaluation() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     asked = evaluator(model)
 
     losses = asked.losses([scaled(plan, factor, "r0") for factor in (0.8, 0.801, 0.9)])
@@ -115,8 +116,7 @@ def test_ranges_that_are_next_to_equal_share_one_evaluation() -> None:
 
 
 def test_a_scan_stops_when_it_worsens(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     candidates = [scaled(plan, 0.5 + 0.1 * step, "r0") for step in range(7)]
     losses = dict(zip(map(id, candidates), (5.0, 1.0, 4.0, 3.0, 2.0, 2.5, 0.0), strict=True))
     asked = evaluator(model)
@@ -131,8 +131,7 @@ def test_a_scan_stops_when_it_worsens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("change", ["weights", "shift", "float", "fusion"])
 def test_whatever_differs_is_measured_right(change: str) -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     asked = evaluator(model)
     asked.loss(plan)
 
@@ -159,8 +158,7 @@ def test_whatever_differs_is_measured_right(change: str) -> None:
 
 
 def test_few_changed_ranges_lower_a_part_of_the_model() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     sizes = []
 
     def counted(source: ir.Model, wanted: QuantPlan) -> Simulation:
@@ -176,16 +174,14 @@ def test_few_changed_ranges_lower_a_part_of_the_model() -> None:
 
 
 def test_the_loss_may_look_at_values_inside() -> None:
-    model = NETWORKS["branches"]()
-    plan = first_plan(model)
+    model, plan = planned("branches")
     inner = Evaluator(model, simulated, samples_for(model, 2), ClassificationLoss("f"))
 
     assert 0 < inner.loss(plan) < inner.loss(scaled(plan, 0.3, "r0"))
 
 
 def test_evaluations_are_counted_and_told() -> None:
-    model = NETWORKS["clipped"]()
-    plan = first_plan(model)
+    model, plan = planned("clipped")
     told: list[int] = []
 
     evaluator(model, progress=told.append).losses([plan, plan, scaled(plan, 0.5, "x")])

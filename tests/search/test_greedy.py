@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -90,6 +91,12 @@ def test_what_is_not_confirmed_is_left(losses: tuple[float, float], margin: floa
     assert scale(plan, "x") == 1
     assert not search.choices
     assert search.first == (8, 8)
+
+
+def test_a_start_without_numbers_is_left_for_one_with_them() -> None:
+    _, plan, _ = searched({1: (math.inf, math.inf), 2: (4, 6)}, site("x", 1, 2))
+
+    assert scale(plan, "x") == 2
 
 
 @pytest.mark.parametrize(("gains", "taken"), [((3.0, 3.1), True), ((6.0, -0.1), False)])
