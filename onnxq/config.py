@@ -81,6 +81,7 @@ class Config(Options):
         provider: What onnxruntime runs the models on for calibration, fidelity and latency.
         format: Form of the quantized model: "qdq", "qoperator" for operators on codes, or "integer"
             with no float in between.
+        io: What an integer model takes and gives: "float", or "integer" for codes.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
         task: What the outputs mean: "auto", "classification", "detection" or "generic".
@@ -120,6 +121,7 @@ class Config(Options):
     target: str = "cpu"
     provider: str = "cpu"
     format: str = "qdq"
+    io: str = "float"
     keep_float: tuple[str, ...] = ()
     require: tuple[Requirement, ...] = ()
     task: str = "auto"
@@ -143,6 +145,7 @@ class Config(Options):
         self._refuse_shared_paths()
         self._refuse_idle_outputs()
         self._refuse_idle_budget()
+        self._refuse_idle_io()
         if self.passes and self.pipeline is not None:
             raise ConfigError("--passes and --pipeline both say which passes run; give one of them")
         if self.calibration == AUTO and self.pipeline is not None and self.pipeline.plan:
@@ -159,7 +162,9 @@ class Config(Options):
     @property
     def plan_target(self) -> str:
         """Name of the target that the plan is made for: the format has a say in it."""
-        return "integer" if self.format == "integer" else self.target
+        if self.format != "integer":
+            return self.target
+        return "integer-io" if self.io == "integer" else "integer"
 
     @property
     def chooses_bits(self) -> bool:
@@ -203,6 +208,12 @@ class Config(Options):
                 f"--minimize {self.minimize} needs to know how close outputs have to stay; give "
                 f"--require with {' or '.join(FIDELITIES)}"
             )
+
+    def _refuse_idle_io(self) -> None:
+        if self.io == "integer" and self.format != "integer":
+            raise ConfigError("--io integer needs --format integer; give both")
+        if self.io == "integer" and self.embed_preprocess:
+            raise ConfigError("--embed-preprocess takes images, not codes; leave --io integer out")
 
     def _refuse_shared_paths(self) -> None:
         written: dict[str, str] = {}

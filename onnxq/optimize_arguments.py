@@ -19,6 +19,7 @@ __all__ = [
     "EmbedPreprocess",
     "Format",
     "Granularity",
+    "Io",
     "KeepFloat",
     "Minimize",
     "Opset",
@@ -158,6 +159,14 @@ Format = Annotated[
         metavar="NAME",
         autocompletion=choices("format"),
         help="Form: qdq, qoperator, or integer (nothing else within).",
+    ),
+]
+Io = Annotated[
+    str,
+    typer.Option(
+        metavar="float|integer",
+        autocompletion=choices("io"),
+        help="What a model of --format integer takes and gives; scales are in its metadata.",
     ),
 ]
 KeepFloat = Annotated[

@@ -250,6 +250,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "target": _word,
         "provider": _word,
         "format": _choice("qdq", "qoperator", "integer"),
+        "io": _choice("float", "integer"),
         "keep_float": _words,
         "require": _requirements,
         "task": _choice("auto", "classification", "detection", "generic"),

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxq.data.calibration import CalibrationData
-from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.given import given_files
-from onnxq.data.guess import guess_preprocess
-from onnxq.data.presets import load_preprocess
 from onnxq.errors import ConfigError, ModelError
+from onnxq.finishing import finished, front_of
 from onnxq.fitting import Fitting
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
@@ -36,7 +34,6 @@ from onnxq.report.gather import Gatherer
 from onnxq.report.requirements import require
 from onnxq.report.result import Fidelity, Result
 from onnxq.report.verify import TASK_PROBES, fidelity, heavy_layers, latency, recognized_task
-from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.observe import observe
 from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.providers import provider_called
@@ -53,7 +50,6 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.data import DataLike
-    from onnxq.data.preprocess import Preprocess
     from onnxq.foreign import ForeignPasses
     from onnxq.graph.io import ModelSource
     from onnxq.graph.prior import Prior
@@ -95,7 +91,7 @@ def optimize(
     _check_output(path, original, source, data)
     size = source_size(source, original)
     check_reports(config, [path, *_protected(source, data)])
-    front = _front(original, config)
+    front = front_of(original, config)
     samples = _samples(data, original, config)
     task = _task(original, samples, config)
     gatherer = Gatherer(source, original, samples, task, config, tell)
@@ -118,7 +114,7 @@ def optimize(
     _CHECKS[config.format](quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages, data)
-    result = assemble(run, context, plan, _with_front(quantized, front), proof, points)
+    result = assemble(run, context, plan, finished(quantized, front, config), proof, points)
     require(result, config.require)
     evidence = gatherer.evidence(context, plan, quantized)
     result = replace(result, origins=origins or {}, evidence=evidence)
@@ -168,30 +164,6 @@ def _samples(data: DataLike | None, original: ir.Model, config: Config) -> Calib
     if config.chooses_bits and not samples.any:
         raise ConfigError("choosing bits needs samples that tell what they cost; give --data")
     return samples
-
-
-def _front(original: ir.Model, config: Config) -> Preprocess | None:
-    """Returns the preprocessing to put in front of the written model, None for none."""
-    if not config.embed_preprocess:
-        return None
-    require_extensions("--embed-preprocess")
-    if config.preprocess is not None:
-        return embeddable(original, load_preprocess(config.preprocess))
-    guess = guess_preprocess(original)
-    if guess is None:
-        raise ConfigError(
-            "--embed-preprocess needs to know what to embed, which the model does not tell; give"
-            " --preprocess"
-        )
-    return embeddable(original, guess.preprocess)
-
-
-def _with_front(quantized: ir.Model, front: Preprocess | None) -> ir.Model:
-    if front is None:
-        return quantized
-    whole = embed_preprocess(quantized, front)
-    make_session(whole, trial=True)
-    return whole
 
 
 def _made_probes(original: ir.Model, foreign: ForeignPasses) -> list[Feed]:

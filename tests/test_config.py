@@ -203,3 +203,9 @@ def test_passes_and_pipeline_contradict_each_other() -> None:
 def test_a_pipeline_is_a_file_or_a_mapping() -> None:
     with pytest.raises(ConfigError, match="--pipeline 3 is not allowed; give a file name"):
         Config.of({"pipeline": 3})
+
+
+def test_codes_at_the_borders_need_integers_within() -> None:
+    with pytest.raises(ConfigError, match="--io integer needs --format integer"):
+        Config(io="integer")
+    assert Config(io="integer", format="integer").plan_target == "integer-io"

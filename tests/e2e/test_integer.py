@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnxq
 from onnxq import reference
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ConfigError
+from onnxq.graph.integer_io import KEY
 from onnxq.graph.io import load
 from onnxq.graph.spec_integer import prove_integer
 from onnxq.runtime.session import make_session
@@ -110,3 +112,34 @@ def _assert_same_outputs(path: Path, feed: dict[str, npt.NDArray[Any]]) -> None:
 def test_without_data_there_are_no_ranges(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--format integer needs --data"):
         onnxq.optimize(MODELS / f"{CLASSIFIER}.onnx", format="integer", output=tmp_path / "x.onnx")
+
+
+def test_codes_in_and_codes_out(tmp_path: Path) -> None:
+    """What an integer model gives for codes is what it gives for the numbers they stand for."""
+    made, plan = {}, tmp_path / "plan.json"
+    for io in ("integer", "float"):
+        made[io] = tmp_path / f"{io}.onnx"
+        onnxq.optimize(
+            MODELS / f"{CLASSIFIER}.onnx",
+            data=pictures_of(CLASSIFIER) / "calibration",
+            preprocess=MODELS / f"{CLASSIFIER}.toml",
+            format="integer",
+            io=io,
+            save_plan=plan if io == "integer" else None,
+            plan=None if io == "integer" else plan,
+            samples=8,
+            output=made[io],
+            threads=1,
+        )
+    whole = load(made["integer"])
+    assert prove_integer(whole).violations == ()
+    meaning = json.loads(whole.metadata_props[KEY])
+    x, y = meaning["input"], meaning["logits"]
+    feed = pictures(CLASSIFIER, 1)[0]["input"]
+    scale = np.float32(x["scale"])
+    codes = np.clip(np.rint(feed / scale) + x["zero_point"], 0, 255).astype(np.uint8)
+    found = run(made["integer"].read_bytes(), {"input": codes}, "all")["logits"]
+    assert found.dtype == np.uint8
+    wanted = run(made["float"].read_bytes(), {"input": feed}, "all")["logits"]
+    real = (found.astype(np.float32) - y["zero_point"]) * np.float32(y["scale"])
+    np.testing.assert_allclose(real, wanted, rtol=1e-6)
