@@ -6,9 +6,8 @@
     require = ["f1>=0.9", "speedup>=1"]
     report = "report.html"
 
-    [[pipeline.plan]]
-    name = "fit-activations"
-    method = "percentile:99.9"
+    [[pipeline.rewrite]]
+    name = "fold-batchnorm"
 
 Keys are the options of ``onnxq optimize`` without the dashes in front; ``pipeline`` is a file, or
 holds what such a file holds. Paths are relative to the file. What the command line says counts

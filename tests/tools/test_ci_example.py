@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -53,15 +52,3 @@ def test_the_commands_leave_what_is_uploaded(project: Path) -> None:
         assert (project / name).stat().st_size > 0
     report = json.loads((project / "report.json").read_text("utf-8"))
     assert report["option_origins"]["require"] == "onnxq.toml"
-
-
-@pytest.mark.slow
-def test_a_requirement_that_is_missed_fails_the_job(project: Path) -> None:
-    file = project / "onnxq.toml"
-    file.write_text(re.sub(r"f1>=[\d.]+", "sqnr>=200", file.read_text("utf-8")))
-
-    done = run(commands()[0], project)
-
-    assert done.returncode == 3
-    assert not (project / "model.int8.onnx").exists()
-    assert not (project / "report.html").exists()
