@@ -5,7 +5,8 @@
    levels / 255. YOLOv5 exports have ``names`` and ``stride`` alone.
 2. ONNX's own image metadata: ``Image.BitmapPixelFormat`` (Gray8, Rgb8, Bgr8 …) and
    ``Image.NominalPixelRange`` (0..255, 0..1, -1..1), both needed; resized by stretching.
-3. An input of element type uint8 takes plain levels, in RGB; resized by stretching.
+3. An input of element type uint8 takes plain levels, in RGB; resized by stretching. Not so where
+   the metadata says that it takes codes (:mod:`onnxq.graph.integer_io`).
 
 Everything else, mean and deviation above all, cannot be seen in a model: no guess.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from onnxq.data.model_inputs import input_specs
 from onnxq.data.preprocess import Preprocess
 from onnxq.data.presets import PRESETS
+from onnxq.graph.integer_io import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +60,9 @@ def guess_preprocess(model: ir.Model) -> Guess | None:
     if len(specs) != 1 or len(specs[0].shape) != _IMAGE_RANK:
         return None
     metadata = {**model.graph.metadata_props, **model.metadata_props}
-    return _ultralytics(metadata, specs[0]) or _image_metadata(metadata) or _levels(specs[0])
+    return (
+        _ultralytics(metadata, specs[0]) or _image_metadata(metadata) or _levels(specs[0], metadata)
+    )
 
 
 def _ultralytics(metadata: Mapping[str, str], spec: InputSpec) -> Guess | None:
@@ -84,8 +88,8 @@ def _image_metadata(metadata: Mapping[str, str]) -> Guess | None:
     return Guess(replace(values, channels=channels), reason)
 
 
-def _levels(spec: InputSpec) -> Guess | None:
+def _levels(spec: InputSpec, metadata: Mapping[str, str]) -> Guess | None:
     """Rule 3."""
-    if np.dtype(spec.dtype) != np.uint8:
+    if np.dtype(spec.dtype) != np.uint8 or KEY in metadata:
         return None
     return Guess(PRESETS["raw"], f"input '{spec.name}' takes 8-bit levels")

@@ -102,7 +102,7 @@ def export_firmware(
 def _tables(model: ir.Model, feed: Mapping[str, Array]) -> _Tables:
     """Writes down what of a model is run."""
     part = integer_part(model, feed)
-    tables = _Tables(part.arrays, scales(model.graph), part.left_out)
+    tables = _Tables(part.arrays, scales(model), part.left_out)
     tables.inputs = [tables.number(value) for value in part.inputs]
     for node in part.nodes:
         for flat in flat_nodes(node, part.arrays):

@@ -1,10 +1,14 @@
-"""What integers stand for, as the nodes next to them tell: x = scale · (code − zero_point)."""
+"""What integers stand for: x = scale · (code − zero_point).
+
+The nodes next to them tell, and the metadata of a model that takes and gives codes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from onnxq.export.flat_node import input_of
+from onnxq.export.io_codes import meanings
 from onnxq.graph.query import is_op, weight_of
 
 if TYPE_CHECKING:
@@ -26,13 +30,13 @@ _READ = {
 _WRITTEN = {"QuantizeLinear": (1, 2), "QLinearConv": (6, 7), "QLinearMatMul": (6, 7)}
 
 
-def scales(graph: ir.Graph) -> dict[str, dict[str, Any]]:
+def scales(model: ir.Model) -> dict[str, dict[str, Any]]:
     """Returns value name → scale, zero_point and, if these are lists, axis, for the index.
 
     Only constants count, and codes that nobody tells about are left out.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for node in graph:
+    found = meanings(model)
+    for node in model.graph:
         for codes, scale, zero_point in _stated(node):
             numbers = weight_of(scale)
             if codes is None or not codes.name or numbers is None or numbers.ndim > 1:

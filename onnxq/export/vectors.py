@@ -17,6 +17,7 @@ from onnxq.atomic import pending_folder
 from onnxq.config import Config, Options
 from onnxq.data.calibration import CalibrationData
 from onnxq.errors import ModelError
+from onnxq.export.io_codes import codes_of, with_float_inputs
 from onnxq.export.raw import description, file_stem, raw_bytes
 from onnxq.export.scales import scales
 from onnxq.graph.io import fingerprint, load
@@ -103,7 +104,8 @@ def write_vectors(
 
     Args:
         source: The model; never changed.
-        data: Samples, as for :func:`onnxq.optimize`.
+        data: Samples, as for :func:`onnxq.optimize`; codes for inputs that take codes, unless a
+            preprocessing makes the numbers that these stand for.
         folder: To make; all of it, or nothing.
         options: Which samples.
         progress: Is told how many samples are done.
@@ -115,13 +117,16 @@ def write_vectors(
         OutputError: The folder is there already, or cannot be written.
     """
     model = load(source)
-    drawn = CalibrationData.open(data, model, options.config)
+    # A preprocessing makes the numbers that an input of codes stands for.
+    floats = options.preprocess is not None
+    fed = with_float_inputs(model) if floats else model
+    drawn = CalibrationData.open(data, fed, options.config)
     numbers = sorted((*drawn.calibration, *drawn.held_out))
     tell = teller(progress or silent, "test vectors", len(numbers))
     with pending_folder(folder, "test vectors") as pending:
         writer = _Writer(model, pending)
         for done, feed in enumerate(drawn.feeds(numbers), 1):
-            writer.add(feed)
+            writer.add(codes_of(model, feed) if floats else feed)
             tell(done)
         index = {"model": label(source), "fingerprint": fingerprint(model), **writer.index()}
         (pending / INDEX).write_text(json_text(index), "utf-8", newline="\n")
@@ -142,7 +147,7 @@ class _Writer:
         self._model, self._folder = model, folder
         self._produced = produced_values(model)
         self._outputs = [str(value.name) for value in model.graph.outputs]
-        self._scales = scales(model.graph)
+        self._scales = scales(model)
         self._plain = make_session(model, optimize=False, outputs=list(self._produced))
         self._optimized = make_session(model)
         self.samples = 0

@@ -8,6 +8,7 @@ import pytest
 
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import PRESETS
+from onnxq.graph.integer_io import KEY
 from tests.passes.rewrite.building import build
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ def test_rule_2_image_metadata_tell_order_and_range(
 )
 def test_rule_2_unknown_words_tell_nothing(changed: dict[str, str]) -> None:
     assert guess_preprocess(network(**(PIXELS | changed))) is None
+
+
+def test_rule_3_an_input_of_codes_takes_no_levels() -> None:
+    assert guess_preprocess(network(dtype="uint8", **{KEY: "{}"})) is None
 
 
 def test_rule_3_an_input_of_bytes_takes_levels() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from onnx_ir.passes.common import ShapeInferencePass
 
 from onnxq.export.scales import scales
+from onnxq.graph.integer_io import with_integer_io
 from tests.support import model
 
 
@@ -13,7 +15,7 @@ def test_borders_tell_what_codes_stand_for() -> None:
         wide = Cast <to = 6> (q)
         y = DequantizeLinear <axis = -1> (wide, many)
         u = QuantizeLinear (x, s)
-    }""").graph
+    }""")
 
     assert scales(graph) == {
         "q": {"scale": 0.5, "zero_point": 7},
@@ -27,7 +29,7 @@ def test_quantized_operators_tell_of_inputs_and_output() -> None:
     <float s = {0.5}, uint8 z = {7}, int8[2, 2] b = {1, 2, 3, 4}, float t = {0.25},
      int8 o = {0}, float v = {2}> {
         y = QLinearMatMul (a, s, z, b, t, o, v, z)
-    }""").graph
+    }""")
 
     assert scales(graph) == {
         "a": {"scale": 0.5, "zero_point": 7},
@@ -38,4 +40,21 @@ def test_quantized_operators_tell_of_inputs_and_output() -> None:
 
 @pytest.mark.parametrize("node", ["y = Cast <to = 1> (q)", "y = DequantizeLinear (q, q)"])
 def test_what_nobody_tells_is_left_out(node: str) -> None:
-    assert scales(model(f"f (int32[2] q) => (float[2] y) {{ {node} }}").graph) == {}
+    assert scales(model(f"f (int32[2] q) => (float[2] y) {{ {node} }}")) == {}
+
+
+def test_metadata_tells_of_inputs_and_outputs() -> None:
+    source = model(
+        """f (float[2, 3] x) => (float[2, 3] y)
+        <float s = {0.5}, uint8 z = {7}, float[3] many = {0.25, 0.5, 0.75}> {
+            q = QuantizeLinear (x, s, z)
+            wide = Cast <to = 6> (q)
+            y = DequantizeLinear <axis = 1> (wide, many)
+        }"""
+    )
+    ShapeInferencePass()(source)
+
+    assert scales(with_integer_io(source)) == {
+        "x": {"scale": 0.5, "zero_point": 7},
+        "y": {"scale": [0.25, 0.5, 0.75], "zero_point": 0, "axis": 1},
+    }

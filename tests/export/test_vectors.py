@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from onnx_ir.passes.common import ShapeInferencePass
+from PIL import Image
 
 from onnxq import cli
 from onnxq.errors import ConfigError, ModelError, OutputError
 from onnxq.export import vectors
 from onnxq.export.vectors import VectorOptions, write_vectors
+from onnxq.graph.integer_io import with_integer_io
 from onnxq.graph.io import save
 from onnxq.reference import evaluate
 from onnxq.runtime.session import run_model
@@ -80,6 +83,51 @@ def test_what_is_not_exact_is_left_out_and_listed(tmp_path: Path) -> None:
     assert [entry["name"] for entry in index["values"]] == ["x", "q", "sums", "y", "r"]
     assert len(index["left_out"]) == 1
     assert "'tail' (Exp)" in index["left_out"][0]
+
+
+def test_images_become_the_codes_that_a_model_takes(tmp_path: Path) -> None:
+    floats = model("""f (float[N, 3, 4, 4] x) => (float[N, 3, 4, 4] y)
+    <float s = {0.02}, uint8 z = {100}> {
+        q = QuantizeLinear (x, s, z)
+        y = DequantizeLinear (q, s, z)
+    }""")
+    ShapeInferencePass()(floats)
+    codes = with_integer_io(floats)
+    levels = np.random.default_rng(2).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    options = VectorOptions(preprocess="imagenet", samples=1)
+
+    indices = []
+    for name, source in (("f", floats), ("c", codes)):
+        write_vectors(source, tmp_path / "a.png", tmp_path / name, options)
+        indices.append(json.loads((tmp_path / name / "vectors.json").read_text("utf-8")))
+
+    wanted = read(tmp_path / "f", indices[0]["values"][1], "sample_0000")
+    entry = indices[1]["values"][0]
+    assert entry == {
+        "name": "x",
+        "kind": "input",
+        "dtype": "uint8",
+        "shape": [1, 3, 4, 4],
+        "file": "0000_x.bin",
+        "scale": pytest.approx(0.02),
+        "zero_point": 100,
+    }
+    np.testing.assert_array_equal(read(tmp_path / "c", entry, "sample_0000"), wanted)
+
+
+def test_ready_codes_are_fed_as_they_are(tmp_path: Path) -> None:
+    source = model("""f (float[N, 2] x) => (float[N, 2] y) <float s = {0.02}, uint8 z = {100}> {
+        q = QuantizeLinear (x, s, z)
+        y = DequantizeLinear (q, s, z)
+    }""")
+    ShapeInferencePass()(source)
+    codes = np.array([[7, 255]], np.uint8)
+
+    write_vectors(with_integer_io(source), {"x": codes}, tmp_path / "v", VectorOptions())
+
+    index = json.loads((tmp_path / "v" / "vectors.json").read_text("utf-8"))
+    np.testing.assert_array_equal(read(tmp_path / "v", index["values"][0], "sample_0000"), codes)
 
 
 def test_the_same_samples_are_drawn_again(tmp_path: Path) -> None:
