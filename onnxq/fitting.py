@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from onnxq.calibration_method import AUTO
 from onnxq.front_walk import FrontWalk, begin
+from onnxq.graph.roles import is_activation
 from onnxq.ladder import climb
 from onnxq.passes.lower import lowered, simulated
-from onnxq.passes.plan import dataless_passes, fitting_passes
+from onnxq.passes.plan import dataless_passes, fitting_passes, half_passes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
     from onnxq.report.result import Fidelity
     from onnxq.tasks.base import Task
 
-__all__ = ["Fitting"]
+__all__ = ["Fitting", "values_to_observe"]
+
+
+def values_to_observe(context: PlanContext, plan: QuantPlan, config: Config) -> list[str]:
+    """Returns the names of the values that the plan quantizes; for half precision of all."""
+    wanted = dict.fromkeys(plan.values)
+    if half_passes(config):
+        graph = context.model.graph
+        values = (*graph.inputs, *(out for node in graph for out in node.outputs))
+        wanted |= dict.fromkeys(str(value.name) for value in values if is_activation(value))
+    return list(wanted)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,12 @@ class Fitting:
             judge: Measures a plan on held-out samples, where several are tried.
             progress: Is told how many were.
         """
+        if half := half_passes(config):
+            points: tuple[FrontPoint, ...] = ()
+            plan = self.decided
+            if config.format != "fp16":
+                plan, points = self.complete(replace(config, format="qdq"), judge, progress)
+            return self.manager.revise(self.context, half, plan), points
         if self.context.stats is None:
             return self.manager.revise(self.context, dataless_passes(config), self.decided), ()
         if config.minimize or config.pareto:

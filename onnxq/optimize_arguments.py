@@ -158,7 +158,8 @@ Format = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=choices("format"),
-        help="Form: qdq, qoperator, or integer (nothing else within).",
+        help="Form: qdq; qoperator; integer (nothing else within); fp16; or qdq+fp16 (half "
+        "precision beside integers, for tensorrt).",
     ),
 ]
 Io = Annotated[

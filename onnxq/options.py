@@ -249,7 +249,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,
         "provider": _word,
-        "format": _choice("qdq", "qoperator", "integer"),
+        "format": _choice("qdq", "qoperator", "integer", "fp16", "qdq+fp16"),
         "io": _choice("float", "integer"),
         "keep_float": _words,
         "require": _requirements,

@@ -15,7 +15,7 @@ from onnxq.data.calibration import CalibrationData
 from onnxq.data.given import given_files
 from onnxq.errors import ConfigError, ModelError
 from onnxq.finishing import finished, front_of
-from onnxq.fitting import Fitting
+from onnxq.fitting import Fitting, values_to_observe
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.graph.spec_integer import check_integer
@@ -61,7 +61,8 @@ if TYPE_CHECKING:
 
 __all__ = ["optimize"]
 
-_CHECKS = {"qdq": check_qdq, "qoperator": check_qdq, "integer": check_integer}
+_CHECKS = dict.fromkeys(("qdq", "qoperator", "fp16", "qdq+fp16"), check_qdq)
+_CHECKS |= {"integer": check_integer}
 
 
 def optimize(
@@ -141,6 +142,7 @@ def _output_path(source: ModelSource, config: Config) -> Path | None:
         return config.output
     if isinstance(source, str | os.PathLike):
         kind = "mixed" if config.budget or config.minimize else f"int{config.weights}"
+        kind = "fp16" if config.format == "fp16" else kind
         return Path(source).with_suffix(f".{kind}.onnx")
     return None
 
@@ -199,12 +201,12 @@ def _rewritten(
 def _observed(
     context: PlanContext, plan: QuantPlan, samples: CalibrationData, config: Config, tell: Progress
 ) -> PlanContext:
-    """Observes the values that the plan quantizes, and no others."""
+    """Observes what completes the plan."""
     numbers = samples.calibration
     stats = observe(
         context.model,
         samples.feeds(numbers),
-        list(plan.values),
+        values_to_observe(context, plan, config),
         threads=config.cores,
         progress=teller(tell, "observe", len(numbers)),
         provider=provider_called(config.provider),

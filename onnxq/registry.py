@@ -11,7 +11,13 @@ from onnxq.errors import ConfigError
 from onnxq.foreign import Offer, load_foreign, offers
 from onnxq.passbase import PlanPass, RewritePass, summary_of
 from onnxq.passes.lower import lowered, lowerings
-from onnxq.passes.plan import NEEDED, deciding_passes, fitting_passes, needed_passes
+from onnxq.passes.plan import (
+    NEEDED,
+    deciding_passes,
+    fitting_passes,
+    half_passes,
+    needed_passes,
+)
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.passes.rewrite.normalize import normalize_passes, precision_passes, repair_passes
 from onnxq.plan.quant_plan import QuantPlan
@@ -120,6 +126,7 @@ def _own() -> list[RewritePass | PlanPass | LoweringPass]:
         *deciding_passes(config, with_data=False),
         *deciding_passes(config, with_data=True),
         *fitting_passes(config, lowered, every=True),
+        *half_passes(Config(format="fp16")),
         *lowerings(QuantPlan()).values(),
     ]
 

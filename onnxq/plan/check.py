@@ -94,7 +94,7 @@ def _missing(plan: QuantPlan, names: _Names) -> Iterator[str]:
         if name not in names.values:
             yield _lost("value", name, names.values)
     used = (use.node for use in plan.uses)
-    for name in dict.fromkeys((*used, *plan.bias_shift, *plan.float_nodes)):
+    for name in dict.fromkeys((*used, *plan.bias_shift, *plan.float_nodes, *sorted(plan.half))):
         if name not in names.nodes:
             yield _lost("node", name, names.nodes)
     for use in plan.uses:

@@ -15,6 +15,7 @@ A plan file is JSON with one line per entry::
      "bias_shift": {"node": [0.5, …]},
      "float_nodes": {"node": "reason"},
      "kept_float": ["node"],
+     "half": ["node"],
      "notes": [{"kind": "info", "source": "fit-weights", "where": "node", "text": "…"}]
     }
 
@@ -47,7 +48,16 @@ if TYPE_CHECKING:
 __all__ = ["load_plan", "plan_text", "save_plan"]
 
 _FORMAT = 1
-_SECTIONS = ("uses", "clusters", "groups", "bias_shift", "float_nodes", "kept_float", "notes")
+_SECTIONS = (
+    "uses",
+    "clusters",
+    "groups",
+    "bias_shift",
+    "float_nodes",
+    "kept_float",
+    "half",
+    "notes",
+)
 
 
 def save_plan(plan: QuantPlan, path: str | os.PathLike[str]) -> None:
@@ -90,9 +100,8 @@ def load_plan(path: str | os.PathLike[str]) -> QuantPlan:
         float_nodes={name: entry.text() for name, entry in parts["float_nodes"].items()}
         if "float_nodes" in parts
         else {},
-        kept_float=frozenset(entry.text() for entry in parts["kept_float"].elements())
-        if "kept_float" in parts
-        else frozenset(),
+        kept_float=_read_names(parts.get("kept_float")),
+        half=_read_names(parts.get("half")),
         notes=tuple(_read_note(entry) for entry in parts["notes"].elements())
         if "notes" in parts
         else (),
@@ -109,6 +118,7 @@ def _document(plan: QuantPlan) -> dict[str, Any]:
         "bias_shift": {name: float32_list(shift) for name, shift in plan.bias_shift.items()},
         "float_nodes": dict(plan.float_nodes),
         "kept_float": sorted(plan.kept_float),
+        "half": sorted(plan.half),
         "notes": [
             {"kind": n.kind.value, "source": n.source, "where": n.where, "text": n.text}
             for n in plan.notes
@@ -165,6 +175,10 @@ def _parse(name: str) -> object:
         ) from None
     except (ValueError, RecursionError):
         raise PlanError(f"{name}: is no plan file; give a file of --save-plan") from None
+
+
+def _read_names(section: Entry | None) -> frozenset[str]:
+    return frozenset() if section is None else frozenset(e.text() for e in section.elements())
 
 
 def _read_uses(section: Entry) -> dict[Use, ValuePlan]:

@@ -71,6 +71,7 @@ class QuantPlan:
         float_nodes: Name of a node that stays float → the reason, for the report.
         kept_float: Names of those that must not be fused into an integer kernel either: somebody
             asked for it, or the signal needs it.
+        half: Names of nodes that compute in half precision; they read and write no codes.
         notes: What was decided where and why, in order.
     """
 
@@ -81,6 +82,7 @@ class QuantPlan:
     bias_shift: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     float_nodes: Mapping[str, str] = field(default_factory=dict)
     kept_float: frozenset[str] = frozenset()
+    half: frozenset[str] = frozenset()
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:

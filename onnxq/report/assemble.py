@@ -161,12 +161,22 @@ def _warnings(run: Run, context: PlanContext, proof: Proof) -> tuple[str, ...]:
             f"fidelity was measured on {provider}, not on {context.target.name}; speed and integer "
             "share there are not known"
         )
-    if not samples.any:
+    form = run.config.format
+    if not samples.any and form == "fp16":
+        found.append(
+            "no --data: what exceeds half precision shows on samples alone; nothing was measured"
+        )
+    elif not samples.any:
         found.append(
             "no --data: activation ranges need data, so only weights were quantized (small files, "
             "float speed); nothing was measured"
         )
-    elif not samples.held_out:
+    elif "fp16" in form and provider == CPU:
+        found.append(
+            f"{CPU} computes half precision in float32, where nothing overflows: what must not be"
+            " half precision was told from the samples' ranges alone"
+        )
+    if samples.any and not samples.held_out:
         found.append("no sample could be held out: fidelity was measured on calibration data")
     if samples.source is not None and samples.source.skipped:
         first, reason = samples.source.skipped[0]
@@ -178,6 +188,7 @@ def _warnings(run: Run, context: PlanContext, proof: Proof) -> tuple[str, ...]:
         samples.any
         and not away
         and provider == CPU
+        and form != "fp16"
         and proof.heavy
         and not any(layer.integer for layer in proof.heavy)
     ):

@@ -263,6 +263,8 @@ def _integer(result: Result) -> Fact:
 
 def _bits(result: Result) -> Iterator[Fact]:
     """What was narrowed, where anything was."""
+    if half := len(result.plan.half):
+        yield Fact("half", f"{half} nodes", "compute in half precision, float16")
     if found := narrow_text(result.plan):
         yield Fact("activations", *found)
     if found := weights_text(result.weights):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerWeight", "layer_weights", "weights_text"]
 
 _FLOAT_BITS = 32
+_HALF_BITS = 16
 _PLAIN_BITS = 8
 
 
@@ -31,7 +32,7 @@ class LayerWeight:
         node: The layer's name.
         op: Its operator.
         elements: Numbers in the weight.
-        bits: Bits of a code; 32 = it is float.
+        bits: Bits of a code; 32 = it is float, 16 = it is half precision.
         stored: Bits that a number takes in the file, scales not counted.
     """
 
@@ -58,9 +59,10 @@ def layer_weights(model: ir.Model, plan: QuantPlan) -> tuple[LayerWeight, ...]:
         planned = plan.uses.get(use)
         if planned is None and use.node not in plan.float_nodes:
             planned = plan.values.get(str(node.inputs[1].name))  # type: ignore[union-attr]
-        bits = _FLOAT_BITS if planned is None else planned.spec.dtype.bits
+        real = _HALF_BITS if use.node in plan.half else _FLOAT_BITS
+        bits = real if planned is None else planned.spec.dtype.bits
         opset = model.graph.opset_imports[""]
-        stored = _FLOAT_BITS if planned is None else stored_bits(bits, opset)
+        stored = real if planned is None else stored_bits(bits, opset)
         found.append(LayerWeight(use.node, node.op_type, weight.size, bits, stored))
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.passes.lower.half import LowerToHalf
 from onnxq.passes.lower.integer import LowerToInteger
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.lower.qoperator import LowerToQoperator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
 _WEIGHTS = "weights alone"
+# forms that plans without quantized activations have too
+_WHOLE = ("integer", "fp16")
 
 
 def lowerings(plan: QuantPlan, target: Target | None = None) -> dict[str, LoweringPass]:
@@ -40,6 +43,7 @@ def lowerings(plan: QuantPlan, target: Target | None = None) -> dict[str, Loweri
         _WEIGHTS: LowerWeightsOnly(plan),
         "integer": LowerToInteger(plan),
         "qoperator": LowerToQoperator(plan, pairs),
+        "fp16": LowerToHalf(plan),
     }
 
 
@@ -54,10 +58,12 @@ def lowering_of(
         target: As for :func:`lowerings`.
         form: What ``--format`` says.
     """
+    if form == "qdq+fp16":
+        return LowerToHalf(plan, lowering_of(plan, model, target))
     activations = {str(out.name) for node in model.graph for out in node.outputs}
     activations |= {str(value.name) for value in model.graph.inputs}
     known = plan.uses or activations & set(plan.values)
-    return lowerings(plan, target)[form if known or form == "integer" else _WEIGHTS]
+    return lowerings(plan, target)[form if known or form in _WHOLE else _WEIGHTS]
 
 
 def lowered(model: ir.Model, plan: QuantPlan, target: Target | None = None) -> ir.Model:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onnxq.calibration_method import AUTO
 from onnxq.passes.plan.adaptive_lp import AdaptiveLp
 from onnxq.passes.plan.allocate_bits import AllocateBits
+from onnxq.passes.plan.assign_half import AssignHalf
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.passes.plan.correct_bias_analytic import CorrectBiasAnalytic
@@ -40,7 +41,14 @@ if TYPE_CHECKING:
     from onnxq.search.simulation import Simulate
     from onnxq.tasks.loss import OutputLoss
 
-__all__ = ["NEEDED", "dataless_passes", "deciding_passes", "fitting_passes", "needed_passes"]
+__all__ = [
+    "NEEDED",
+    "dataless_passes",
+    "deciding_passes",
+    "fitting_passes",
+    "half_passes",
+    "needed_passes",
+]
 
 _EIGHT = 8
 NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
@@ -106,9 +114,16 @@ def deciding_passes(
         forced_float: Node name → reason, for nodes that stay float whatever they cost.
     """
     per_channel = config.weight_granularity == "channel"
+    if config.format == "fp16":
+        return []
     if not with_data:
         return [QuantizeWeightsOnly(config.keep_float, per_channel, config.weights)]
     return [AssignIntegers(config.keep_float, forced_float or {}, per_channel, config.weights)]
+
+
+def half_passes(config: Config) -> list[PlanPass]:
+    """Returns the passes that choose what computes in half precision, where that is asked for."""
+    return [AssignHalf(config.keep_float)] if "fp16" in config.format else []
 
 
 def dataless_passes(config: Config) -> list[PlanPass]:
