@@ -38,12 +38,14 @@ class Site:
             are what follows from the choice.
         labels: What the options are called.
         start: Position of the option that stands for leaving all as it is.
+        place: What notes call it; empty = the first of ``names``.
     """
 
     names: tuple[str, ...]
     options: tuple[Mapping[str, ValuePlan], ...]
     labels: tuple[str, ...]
     start: int
+    place: str = ""
 
     def candidates(self, plan: QuantPlan) -> list[QuantPlan]:
         """Returns the plans to choose among; the start's is ``plan`` itself."""

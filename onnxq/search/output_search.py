@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from onnxq.passbase import PlanContext, PlanPass
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.runtime.session import Feed
-    from onnxq.search.greedy import Choice, Losses, Site
+    from onnxq.search.greedy import Choice, Losses
     from onnxq.search.simulation import Simulate
+    from onnxq.search.sites import Sweep
     from onnxq.tasks.loss import OutputLoss
-
-    Sites = Callable[[QuantPlan], Sequence[Site]]
 
 __all__ = ["OutputSearch"]
 
@@ -61,7 +60,7 @@ class OutputSearch:
         return list(context.samples(self.samples or _affordable(context)))
 
     def run(
-        self, context: PlanContext, plan: QuantPlan, feeds: Sequence[Feed], sweeps: Sequence[Sites]
+        self, context: PlanContext, plan: QuantPlan, feeds: Sequence[Feed], sweeps: Sequence[Sweep]
     ) -> QuantPlan:
         """Returns ``plan`` with what was chosen, its biases as they were, and notes.
 
@@ -98,7 +97,8 @@ class OutputSearch:
     def _fired(self, choice: Choice) -> Note:
         site, before, after = choice.site, choice.before, choice.after
         chosen = f"{site.labels[site.start]} → {site.labels[choice.taken]}"
-        return Note(NoteKind.FIRED, self.name, site.names[0], f"{chosen}: {_fall(before, after)}")
+        where = site.place or site.names[0]
+        return Note(NoteKind.FIRED, self.name, where, f"{chosen}: {_fall(before, after)}")
 
     def _sum(self, search: GreedySearch, sites: int) -> Note:
         asked = search.evaluator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from onnxq.pass_options import number, switch, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sites, weight_sites, without_weights
+from onnxq.search.sites import Fit, activation_sweeps, weight_sites, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class AdaptiveLp(PlanPass):
     """Chooses the p of each activation's range, and of weights' scales, by the loss at the outputs.
 
     1. Activations first: those whose range the p moves, with one scale or one per channel, together
-       with all that share their params.
+       with all that share their params. One p for all of them is chosen before each gets its own.
     2. Weights then, where :attr:`weights` says so. Weights of 8 bits start from the greatest
        magnitude, which stands behind the greatest p; narrower ones from p = 2.
     3. Left alone: values with channels taken out, and what reads them.
@@ -85,9 +85,8 @@ class AdaptiveLp(PlanPass):
         if self.simulate is None:
             return plan
 
-        def activations(plan: QuantPlan) -> list[Site]:
-            fits = [Fit(_label(p), self._fitted(context, plan, p)) for p in EXPONENTS]
-            return activation_sites(context.model, plan, fits, _START)
+        def fitted(plan: QuantPlan) -> list[Fit]:
+            return [Fit(_label(p), self._fitted(context, plan, p)) for p in EXPONENTS]
 
         def weights(plan: QuantPlan) -> list[Site]:
             bare = without_weights(plan, context.model)
@@ -98,7 +97,8 @@ class AdaptiveLp(PlanPass):
         search = OutputSearch(
             self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
         )
-        sweeps = [activations, weights] if self.weights else [activations]
+        sweeps = activation_sweeps(context.model, fitted, _START)
+        sweeps += [weights] if self.weights else []
         return search.run(context, plan, search.feeds(context), sweeps)
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, p: float) -> QuantPlan:

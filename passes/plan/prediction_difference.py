@@ -27,7 +27,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.search.distribution import correct_distribution
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sites, without_weights
+from onnxq.search.sites import Fit, activation_sweeps, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.runtime.session import Feed
-    from onnxq.search.greedy import Site
     from onnxq.search.simulation import Simulate
     from onnxq.tasks.loss import OutputLoss
 
@@ -53,7 +52,8 @@ class PredictionDifference(PlanPass):
     """Chooses how wide each activation's range is by the loss at the outputs.
 
     1. Activations with one scale or one per channel, together with all that share their params, in
-       graph order; the weights that read them are fitted to them.
+       graph order; the weights that read them are fitted to them. One factor for all of them is
+       chosen before each gets its own.
     2. The samples that choose are corrected first, where BatchNormalization told moments; those
        that confirm are as they were given.
 
@@ -94,9 +94,8 @@ class PredictionDifference(PlanPass):
         if self.simulate is None:
             return plan
 
-        def sites(plan: QuantPlan) -> list[Site]:
-            fits = [Fit(f"× {factor:g}", self._fitted(context, plan, factor)) for factor in FACTORS]
-            return activation_sites(context.model, plan, fits, _START)
+        def fitted(plan: QuantPlan) -> list[Fit]:
+            return [Fit(f"× {factor:g}", self._fitted(context, plan, factor)) for factor in FACTORS]
 
         search = OutputSearch(
             self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
@@ -105,7 +104,8 @@ class PredictionDifference(PlanPass):
         if self.distribution and context.prior and len(feeds) > 1:
             feeds, note = self._corrected(context, feeds)
             plan = plan.with_notes([note])
-        return search.run(context, plan, feeds, [sites])
+        sweeps = activation_sweeps(context.model, fitted, _START)
+        return search.run(context, plan, feeds, sweeps)
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, factor: float) -> QuantPlan:
         bare = without_weights(self.fitting(factor).revise(context, plan), context.model)

@@ -14,7 +14,13 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.check import violations
 from onnxq.runtime.session import make_session
 from onnxq.search.evaluator import Evaluator
-from onnxq.search.sites import Fit, activation_sites, weight_sites, without_weights
+from onnxq.search.sites import (
+    Fit,
+    activation_sites,
+    activation_sweeps,
+    weight_sites,
+    without_weights,
+)
 from onnxq.tasks.loss import GenericLoss
 from tests.passes.plan.planning import context_for, plan_for, revised, samples_for
 from tests.search.networks import NETWORKS
@@ -37,22 +43,28 @@ def planned(name: str) -> tuple[ir.Model, PlanContext, QuantPlan]:
 
 
 @functools.cache
-def ranges(name: str) -> list[Site]:
+def fits(name: str) -> list[Fit]:
     model, context, plan = planned(name)
-    fits = []
+    found = []
     for stretch in STRETCHES:
         fitted = revised(FitActivations("mse", stretch), context, plan)
         fit = revised(FitWeights(), context, without_weights(fitted, model))
-        fits.append(Fit(f"× {stretch:g}", fit))
-    return activation_sites(model, plan, fits, 1)
+        found.append(Fit(f"× {stretch:g}", fit))
+    return found
+
+
+@functools.cache
+def ranges(name: str) -> list[Site]:
+    model, _, plan = planned(name)
+    return activation_sites(model, plan, fits(name), 1)
 
 
 @functools.cache
 def weights(name: str) -> list[Site]:
     model, context, plan = planned(name)
     bare = without_weights(plan, model)
-    fits = [Fit(str(p), revised(FitWeights(p), context, bare)) for p in (1.0, 2.0, None)]
-    return weight_sites(model, plan, fits, {8: 2})
+    found = [Fit(str(p), revised(FitWeights(p), context, bare)) for p in (1.0, 2.0, None)]
+    return weight_sites(model, plan, found, {8: 2})
 
 
 def test_sites_are_in_graph_order_and_hold_what_shares_params() -> None:
@@ -93,6 +105,22 @@ def test_every_option_fits_and_is_measured_as_written(name: str) -> None:
                 loss.measure(*pair) for pair in zip(wanted, map(written.run, feeds), strict=True)
             ]
             np.testing.assert_array_equal(evaluator.each([candidate])[0], found)
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_all_ranges_together_come_first_and_single_ones_start_from_what_they_got(
+    taken: int,
+) -> None:
+    model, _, plan = planned("channels")
+    together, apart = activation_sweeps(model, lambda _plan: fits("channels"), 1)
+
+    (joint,) = together(plan)
+    chosen = plan.with_values(joint.options[taken])
+
+    assert joint.names == ("x", "r0", "r1")
+    assert (joint.start, joint.place) == (1, "graph")
+    assert set(joint.options[0]) == {"x", "r0", "r1", "w1", "w2"}
+    assert [site.start for site in apart(chosen)] == [taken] * 3
 
 
 def test_weights_of_layers_on_integers_are_sites() -> None:

@@ -88,7 +88,10 @@ def test_scales_of_channels_take_the_weights_along() -> None:
 
     found = revised(search(margin=0.0), context, plan)
 
-    assert {"r0", "r1"} & set(chosen(found))
+    for name in ("r0", "r1"):
+        params = found.values[name].params
+        assert params is not None
+        assert params.gain is not None
     assert not violations(found, model, context.target, context.shapes)
 
 
