@@ -19,7 +19,7 @@ More bits never cost more than fewer: what estimates say otherwise is noise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from onnxq.tasks.loss import OutputLoss
 
     Array = npt.NDArray[Any]
-    Changes = Mapping[str, Mapping[int, Mapping[str, Array]]]
     Costs = dict[str, dict[int, float]]
 
-__all__ = ["bit_costs"]
+__all__ = ["Changes", "bit_costs"]
+
+Changes: TypeAlias = "Mapping[str, Mapping[int, Mapping[str, Array]]]"
+"""Name of a weight → bits → name of each value that changes → Δ."""
 
 
 _PROBES = 64
@@ -67,7 +69,7 @@ def bit_costs(  # noqa: PLR0913 (the last two have defaults and are named at the
         model: The float model, normalized.
         loss: Of the task.
         feeds: Samples.
-        changes: Name of a weight → bits → name of each value that changes → Δ.
+        changes: What storing each weight in so many bits changes.
         method: One of the module's.
         seed: Of what is drawn.
         threads: Threads inside an operator.

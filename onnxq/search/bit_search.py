@@ -23,7 +23,7 @@ from onnxq.search.rounding_costs import rounding_costs
 from onnxq.search.weight_changes import nearest_changes, rounded_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.timing import Timing
     from onnxq.plan.weight_sites import WeightSite
+    from onnxq.runtime.session import Feed
+    from onnxq.search.bit_costs import Changes
     from onnxq.tasks.loss import OutputLoss
 
 __all__ = ["BitSearch"]
@@ -51,7 +53,7 @@ class BitSearch:
 
     Attributes:
         at_outputs: Makes the loss of the task for the float model.
-        fit: Gives the weights of a plan their params.
+        fit: Gives a plan with other bits its params.
         lower: Makes the quantized model of a plan.
         replan: Makes a whole plan in which the named nodes stay float, for the reasons given.
         float_bytes: Of the float model's file.
@@ -151,27 +153,39 @@ class _Finder:
 
     def _costs(self, plans: Mapping[int, QuantPlan], method: str) -> dict[str, dict[int, float]]:
         layers = {site.name: site.nodes[0] for site in self._sites}
-        changes = nearest_changes(layers, plans)
+        nearest = nearest_changes(layers, plans)
+        if self._search.config.rounding == _NEAREST or len(self._feeds) < 2:
+            return self._judged(nearest, self._feeds, method)
+        # rounding fits its samples: what it costs shows on others
+        halves = self._feeds[::2], self._feeds[1::2]
+        sums = [
+            self._judged(self._rounded(layers, plans, nearest, by), judges, method)
+            for by, judges in (halves, halves[::-1])
+        ]
+        return {
+            name: {bits: (cost + sums[1][name][bits]) / 2 for bits, cost in costs.items()}
+            for name, costs in sums[0].items()
+        }
+
+    def _rounded(
+        self,
+        layers: Mapping[str, ir.Node],
+        plans: Mapping[int, QuantPlan],
+        nearest: Changes,
+        feeds: Sequence[Feed],
+    ) -> Changes:
         few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
-        judges = self._feeds
-        if self._search.config.rounding != _NEAREST:
-            # rounding fits its samples: what it costs shows on others
-            halves = self._feeds[::2], self._feeds[1::2] or self._feeds
-            better = rounded_changes(
-                self._model,
-                layers,
-                few,
-                halves[0],
-                self._search.config.rounding,
-                threads=self._context.threads,
-            )
-            for name, change in better.items():
-                changes[name] |= change
-            judges = halves[1]
+        method, threads = self._search.config.rounding, self._context.threads
+        better = rounded_changes(self._model, layers, few, feeds, method, threads=threads)
+        return {name: {**change, **better.get(name, {})} for name, change in nearest.items()}
+
+    def _judged(
+        self, changes: Changes, feeds: Sequence[Feed], method: str
+    ) -> dict[str, dict[int, float]]:
         return bit_costs(
             self._model,
             self._loss,
-            judges[:_SAMPLES],
+            feeds[:_SAMPLES],
             changes,
             method,
             seed=self._search.config.seed,

@@ -140,6 +140,14 @@ def _decided(config: Config, context: PlanContext, forced: Mapping[str, str]) ->
     return plan
 
 
+def _refitted(passes: Sequence[PlanPass], context: PlanContext, plan: QuantPlan) -> QuantPlan:
+    """Returns ``plan`` with params for other bits; ranges with channels taken out stay."""
+    again = {FitWeights.name} if plan.clusters else {FitActivations.name, FitWeights.name}
+    for revision in passes:
+        plan = revision.revise(context, plan) if revision.name in again else plan
+    return plan
+
+
 def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     config: Config,
     lower: Callable[[ir.Model, QuantPlan], ir.Model],
@@ -173,8 +181,9 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         return plan
 
     others = {p.name for p in foreign}
-    per_channel = config.weight_granularity == "channel"
-    bits = BitSearch(at_outputs, FitWeights().revise, lower, replan, float_bytes, config)
+    bits = BitSearch(
+        at_outputs, lambda *at: _refitted(passes, *at), lower, replan, float_bytes, config
+    )
     passes: list[PlanPass] = [
         LeaveUnseen(decide),
         ShareParams(),
@@ -184,7 +193,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         FitWeights(),
         KeepSignal(lower, replan),
         AllocateBits(config.budget, functools.cache(bits.front), config.sensitivity),
-        StoreWeights(config.keep_float, per_channel),
+        StoreWeights(config.keep_float, config.weight_granularity == "channel"),
         *_searches(config, simulate, at_outputs, CorrectBias(lower)),
         RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),

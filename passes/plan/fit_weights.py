@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxq.graph.on_disk import kept
-from onnxq.graph.roles import conv_kind, is_constant, weight_channel_axis
+from onnxq.graph.roles import is_constant, weight_channel_axis
 from onnxq.numerics.affine import quantize
 from onnxq.numerics.pairs import kernel_rows, limit_pairs, pair_excess, pair_scale_factor
 from onnxq.passbase import PlanContext, PlanPass
@@ -33,6 +33,7 @@ from onnxq.plan.bias_codes import least_weight_scale
 from onnxq.plan.channels import read_factors
 from onnxq.plan.clusters import columns_of
 from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis, QParams
 from onnxq.plan.target import OpKind
@@ -147,7 +148,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
             reasons.append("scale raised for the int32 bias")
             scale = np.maximum(scale, least)
     codes = None
-    limit = _pair_limit(node, context)
+    limit = pair_limit(node, context.target)
     if limit is not None and 2 * dtype.qmax > limit:
         factor = pair_scale_factor(rows, scale, limit)
         if (factor > 1).any():
@@ -177,14 +178,6 @@ def _importance(
     shape = context.shapes.get(name)
     found = weight_importance(node, context.stats[name], None if shape is None else len(shape))
     return found if found is None or folded is None else np.asarray(found / folded**2, np.float32)
-
-
-def _pair_limit(node: ir.Node, context: PlanContext) -> int | None:
-    """Rule 1: the greatest sum of two weights of equal sign; None where no limit holds."""
-    bound = context.target.pair_bound
-    if bound is None or (node.op_type == "Conv" and conv_kind(node) == "depthwise"):
-        return None
-    return bound // context.target.activation.qmax
 
 
 def _limited_codes(

@@ -29,6 +29,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.bias_codes import least_weight_scale
 from onnxq.plan.channels import read_factors, writing_of
 from onnxq.plan.note import Note, NoteKind
+from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.plan.spec import PerAxis, QParams
 from onnxq.plan.weight_codes import code_limits
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from onnxq.numerics.rounded import Rounded
     from onnxq.numerics.second_moments import SecondMoments
+    from onnxq.plan.spec import QuantSpec
 
 __all__ = ["RoundWeights"]
 
@@ -61,9 +63,11 @@ class RoundWeights(PlanPass):
 
     1. A layer is rounded if it runs on integers, its weight has fewer than 8 bits and scales per
        channel or one scale, no other layer reads the weight, and no channels of its input are
-       quantized apart.
+       quantized apart. With 8 bits it is rounded if a layer before it in the graph has fewer, for
+       whose errors it makes up.
     2. A bias, where the layer has one or can have one, makes up for the difference of the means.
-    3. No scale is so small that the bias would leave int32.
+    3. No scale is so small that the bias would leave int32, and no code so large that two of them
+       would saturate where products are added in 16 bits.
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
@@ -87,13 +91,8 @@ class RoundWeights(PlanPass):
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the codes; runs both models once over the samples."""
-        layers = {}
-        for node in context.model.graph if self.method != _NEAREST else ():
-            found = coded_layer(node, plan) if _few_bits(node, plan) else None
-            if isinstance(found, CodedLayer):
-                layers[str(node.name)] = found
-            elif found is not None:
-                plan = plan.with_notes([Note(NoteKind.REFUSED, self.name, str(node.name), found)])
+        layers, refusals = _layers(context.model, plan) if self.method != _NEAREST else ({}, [])
+        plan = plan.with_notes(refusals) if refusals else plan
         if not layers:
             return plan
         if (reason := uncut(context.model)) is not None:
@@ -108,7 +107,7 @@ class RoundWeights(PlanPass):
         for number, ((node, reals), (copy, codes)) in enumerate(zip(*runs, strict=True)):
             layer = layers[str(node.name)]
             moments = layer_moments(layer, reals, codes, number)
-            better = self._round(layer, moments, plan)
+            better = self._round(layer, moments, plan, pair_limit(node, context.target))
             plan = _with(plan, layer, better, moments)
             _write(copy, layer, plan)
             gain = 10 * math.log10(max(better.before, 1e-30) / max(better.after, 1e-30))
@@ -116,7 +115,9 @@ class RoundWeights(PlanPass):
             plan = plan.with_notes([Note(NoteKind.FIRED, self.name, str(node.name), text)])
         return plan
 
-    def _round(self, layer: CodedLayer, moments: SecondMoments, plan: QuantPlan) -> Rounded:
+    def _round(
+        self, layer: CodedLayer, moments: SecondMoments, plan: QuantPlan, pair: int | None
+    ) -> Rounded:
         node, spec = layer.node, layer.plan.spec
         x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
         factors = read_factors(node, x)
@@ -130,7 +131,7 @@ class RoundWeights(PlanPass):
             to_rows(node, layer.weight).astype(np.float64),
             to_rows(node, anchor).astype(np.float64),
             moments,
-            code_limits(spec),
+            _limits(spec, pair),
             centred=_takes_bias(node),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
@@ -138,10 +139,30 @@ class RoundWeights(PlanPass):
         )
 
 
+def _layers(model: ir.Model, plan: QuantPlan) -> tuple[dict[str, CodedLayer], list[Note]]:
+    """Rule 1: returns the layers to round by name, and why others of few bits are not."""
+    layers, refusals, behind = {}, [], False
+    for node in model.graph:
+        few = _few_bits(node, plan)
+        found = coded_layer(node, plan) if few or behind else None
+        if isinstance(found, CodedLayer):
+            behind = True
+            layers[str(node.name)] = found
+        elif found is not None and few:
+            refusals.append(Note(NoteKind.REFUSED, RoundWeights.name, str(node.name), found))
+    return layers, refusals
+
+
 def _few_bits(node: ir.Node, plan: QuantPlan) -> bool:
     value = node.inputs[1] if len(node.inputs) > 1 else None
     planned = None if value is None else plan.of(str(value.name), Use(str(node.name), 1))
     return planned is not None and planned.spec.dtype.bits < _FEW_BITS
+
+
+def _limits(spec: QuantSpec, pair: int | None) -> tuple[int, int]:
+    """Rule 3: returns the least and the greatest code."""
+    low, high = code_limits(spec)
+    return (low, high) if pair is None else (max(low, -(pair // 2)), min(high, pair // 2))
 
 
 def _takes_bias(node: ir.Node) -> bool:

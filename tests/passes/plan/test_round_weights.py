@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.plan.note import NoteKind
+from onnxq.plan.spec import IntType
 from onnxq.plan.weight_codes import code_limits
 from onnxq.runtime.compare import Reference
 from onnxq.runtime.session import make_session
@@ -151,6 +154,39 @@ def test_a_matrix_product_without_bias_is_rounded_around_zero() -> None:
     better = revised(RoundWeights(lower), context, plan)
     assert not better.bias_shift
     assert sqnr(context, better, shape) > sqnr(context, plan, shape) + 1
+
+
+def widened(plan: QuantPlan, *names: str) -> QuantPlan:
+    """The plan with these weights in 8 bits."""
+    dtype = IntType(8, signed=True)
+    wide = {
+        name: replace(plan.values[name], spec=replace(plan.values[name].spec, dtype=dtype))
+        for name in names
+    }
+    return plan.with_values(wide)
+
+
+def test_eight_bits_behind_fewer_make_up_for_their_errors() -> None:
+    context = context_of(source())
+    plan = revised(FitWeights(), context, widened(planned(context, 3), "v", "g"))
+    narrow = revised(RoundWeights(lower), context, planned(context, 3))
+    mixed = revised(RoundWeights(lower), context, plan)
+    fired = {note.where for note in mixed.notes if note.source == RoundWeights.name}
+    assert fired == _LAYERS
+    assert sqnr(context, mixed) > sqnr(context, narrow)
+    for name, node in (("v", "node_h"), ("g", "node_y")):
+        codes = mixed.values[name].codes
+        assert codes is not None
+        assert 8 < np.abs(codes).max() <= 64, "pairs of codes must not saturate"
+        assert node in mixed.bias_shift
+
+
+def test_eight_bits_in_front_of_fewer_stay_as_they_are() -> None:
+    context = context_of(source())
+    plan = revised(FitWeights(), context, widened(planned(context, 3), "w"))
+    mixed = revised(RoundWeights(lower), context, plan)
+    assert mixed.values["w"] is plan.values["w"]
+    assert mixed.values["d"] is not plan.values["d"]
 
 
 def test_eight_bits_stay_as_they_are() -> None:
