@@ -44,8 +44,9 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
     if rule is None:
         return f"{target.name} has no integer kernel for {node.op_type}"
     for name, wanted in rule.when.items():
-        if attribute(node, name, wanted) != wanted:
-            return f"{target.name} needs {name} = {wanted}"
+        allowed = wanted if isinstance(wanted, list) else [wanted]
+        if attribute(node, name, allowed[0]) not in allowed:
+            return f"{target.name} needs {name} = {' or '.join(map(str, allowed))}"
     data = data_positions(node, rule)
     if not data or not all(is_activation(node.inputs[i]) for i in data):
         return "an operand is no float activation"

@@ -45,7 +45,7 @@ class OpRule:
         kind: How it takes part.
         inputs: Positions of the data inputs; None = all of them.
         needs_output: Whether the integer kernel exists only with a quantized output.
-        when: Attribute name → the value that it must have.
+        when: Attribute name → the value that it must have, or a list of those that it may have.
         tail: Whether it runs on integers even where nothing heavy follows.
         constants: Whether some of its inputs may be constants, which need no codes.
         values: Whether what a heavy operator multiplies by may be a value instead of a weight.

@@ -5,7 +5,8 @@
 2. A value is kept with channels second or last, whichever its readers compute with, and transposed
    where they differ.
 3. Every node of the plan's integer region has a form of its own: products in ``layers``, sums in
-   ``sums``, ``pools``, ``moves``, ``tables`` for functions, ``softmax`` and ``layer_norm``.
+   ``sums``, functions in ``tables``, and ``pools``, ``moves``, ``resize``, ``softmax``,
+   ``layer_norm``.
 4. Relu and Clip that the plan absorbs are the clipping of the codes in front of them; what is added
    to a matrix product is its bias.
 """
@@ -23,6 +24,7 @@ from onnxq.passes.lower.integer import (
     layers,
     moves,
     pools,
+    resize,
     softmax,
     sums,
     tables,
@@ -39,6 +41,7 @@ _HANDLERS: Mapping[str, Callable[[Scope], None]] = {
     **sums.HANDLERS,
     **pools.HANDLERS,
     **moves.HANDLERS,
+    **resize.HANDLERS,
     **tables.HANDLERS,
     **softmax.HANDLERS,
     **layer_norm.HANDLERS,

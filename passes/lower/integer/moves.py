@@ -88,30 +88,6 @@ def _transposed(scope: Scope) -> None:
     scope.write(out, moved)
 
 
-def _resize(scope: Scope) -> None:
-    """Nearest neighbours: by the sizes that come out, since scales are floats."""
-    node = scope.node
-    source, out = node.inputs[0], node.outputs[0]
-    before, behind = shape_of(source), shape_of(out)
-    if before is None or behind is None:
-        raise scope.refusal("the size that comes out is not known")
-    axes = [axis for axis, (a, b) in enumerate(zip(before, behind, strict=True)) if a != b]
-    sizes = [size for axis in axes if (size := behind[axis]) is not None]
-    if len(sizes) < len(axes):
-        raise scope.refusal("the size that comes out is not known")
-    last = len(before) == PLANAR and scope.prefers_last(source)
-    codes = scope.read(0, last=last)
-    if not axes:
-        scope.write(out, codes.value, last=last)
-        return
-    attributes = {name: found.value for name, found in node.attributes.items()}
-    attributes["axes"] = [_FROM_LAST[axis] if last else axis for axis in axes]
-    attributes.pop("keep_aspect_ratio_policy", None)
-    inputs = [codes.value, None, None, scope.constant("sizes", sizes, np.int64)]
-    moved = scope.op("Resize", inputs, _UINT8, f"{out.name}_quantized", attributes)
-    scope.write(out, moved, last=last)
-
-
 def _pad(scope: Scope) -> None:
     """Pads with the code of the constant, which is the zero point where that is 0."""
     node = scope.node
@@ -174,4 +150,4 @@ HANDLERS = dict.fromkeys(
     ),
     _moved,
 )
-HANDLERS |= {"Pad": _pad, "Resize": _resize}
+HANDLERS["Pad"] = _pad

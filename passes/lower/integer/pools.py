@@ -1,8 +1,9 @@
 """Pools: the greatest of some codes, or their rescaled sum.
 
 1. MaxPool is Max over shifted slices, one axis after the other. What is padded gets the least code.
-2. AveragePool and GlobalAveragePool are sums in int32 of codes, multiplied by 1 / (number · scale).
-   What is padded gets the zero point; where it does not count, every place has its own factor.
+2. AveragePool, GlobalAveragePool and ReduceMean are sums in int32 of codes, multiplied by
+   1 / (number · scale). What is padded gets the zero point; where it does not count, every place
+   has its own factor.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from onnxq.graph.query import shape_of
+from onnxq.graph.query import shape_of, weight_of
 from onnxq.graph.roles import attribute
 from onnxq.numerics.fixed_point import Term
 from onnxq.passes.lower.integer.rescale import rescaled
@@ -184,7 +185,27 @@ def _global_average_pool(scope: Scope) -> None:
     _average(scope, total, codes, count, np.asarray(1.0 / count))
 
 
+def _reduce_mean(scope: Scope) -> None:
+    node = scope.node
+    shape = shape_of(node.inputs[0])
+    axes = weight_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    if shape is None or (axes is None and len(node.inputs) > 1):
+        raise scope.refusal("the number of elements that it averages is not known")
+    along = range(len(shape)) if axes is None else [int(axis) for axis in axes]
+    sizes = [shape[axis] for axis in along]
+    if None in sizes:
+        raise scope.refusal("the number of elements that it averages is not known")
+    codes, count = scope.read(0), math.prod(size or 0 for size in sizes)
+    stem = str(node.outputs[0].name)
+    wide = scope.cast(codes.value, _INT32, f"{stem}_wide")
+    inputs = [wide, scope.constant("axes", list(along), np.int64)]
+    keep = {"keepdims": int(attribute(node, "keepdims", 1))}
+    total = scope.op("ReduceSum", inputs, _INT32, f"{stem}_total", keep)
+    _average(scope, total, codes, count, np.asarray(1.0 / count))
+
+
 HANDLERS = {
+    "ReduceMean": _reduce_mean,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average_pool,

@@ -70,6 +70,18 @@ CASES = {
     "average pool, rounded up": "y = AveragePool<kernel_shape=[3,2],strides=[2,2],ceil_mode=1>(x)",
     "global average pool": "y = GlobalAveragePool(x)",
     "resize": 'y = Resize<mode="nearest">(x, , scales)',
+    "resize linear": 'y = Resize<mode="linear">(x, , scales)',
+    "resize linear, corners": 'y = Resize<mode="linear",coordinate_transformation_mode='
+    '"align_corners">(x, , scales)',
+    "resize linear, asymmetric": 'y = Resize<mode="linear",coordinate_transformation_mode='
+    '"asymmetric">(x, , scales)',
+    "transposed": "y = ConvTranspose<strides=[2,2]>(x, w3, b)",
+    "transposed, cropped": "y = ConvTranspose<strides=[2,1],pads=[2,0,0,1]>(x, w3)",
+    "transposed, all cropped": "y = ConvTranspose<strides=[3,3],pads=[3,2,2,2]>(x, w3)",
+    "transposed, padded": "y = ConvTranspose<strides=[2,2],pads=[1,1,1,1],output_padding=[1,1]>"
+    "(x, w3)",
+    "transposed, dilated": "y = ConvTranspose<dilations=[2,2]>(x, w3)",
+    "mean": "y = ReduceMean(x, two)",
     "pad": "y = Pad(x, pads)",
     "pad value": "y = Pad(x, pads, low)",
     "pad edge": 'y = Pad<mode="edge">(x, pads)',
@@ -120,16 +132,18 @@ def test_within_one_code_of_qdq_and_the_same_bits_everywhere(case: str, last: bo
     assert_exact(made.integer, feeds)
     found = codes_of(made.integer, ["x", "v", "y"], feeds)
     wanted = codes_of(made.qdq, ["x", "v", "y"], feeds)
-    assert_close(found["y_quantized"], wanted["y_quantized"], steps=6 if last else 1)
+    # the mean of two codes is a tie, which QDQ rounds to even and integers round up
+    share = 0.2 if case.startswith("resize linear") else 0.05
+    assert_close(found["y_quantized"], wanted["y_quantized"], 6 if last else 1, share)
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray, steps: int) -> None:
+def assert_close(found: np.ndarray, wanted: np.ndarray, steps: int, share: float = 0.05) -> None:
     """Within ``steps``: a code in front moves those behind by the operator's own slope."""
     if found.shape != wanted.shape:
         found = found.transpose(0, 3, 1, 2)
     distance = np.abs(found.astype(int) - wanted)
     assert distance.max() <= steps
-    assert distance.mean() <= (0.05 if steps == 1 else 0.6)
+    assert distance.mean() <= (share if steps == 1 else 0.6)
 
 
 ROWS = {
