@@ -19,7 +19,7 @@ from onnxq.manager import TraceEntry
 from onnxq.plan.note import Note, NoteKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from onnxq.config import Requirement
     from onnxq.manager import Progress, Trace
@@ -93,6 +93,7 @@ def climb(
         return attempts[-1]
 
     best, reason = _climbed(tried, requirements, progress)
+    progress(_NAME, len(LADDER), len(LADDER))
     notes = [*map(_tried, attempts), Note(NoteKind.FIRED, _NAME, best.method, reason)]
     trace.entries[mark:] = best.entries
     seconds = time.perf_counter() - start - sum(entry.seconds for entry in best.entries)
@@ -107,35 +108,29 @@ def _climbed(
     best: _Attempt | None = None
     for number, methods in enumerate(LADDER):
         progress(_NAME, number, len(LADDER))
-        rung = max(_until_met(tried, methods, requirements), key=lambda one: one.sqnr)
+        rung = _rung(tried, methods, requirements)
         if rung.meets(requirements):
-            progress(_NAME, len(LADDER), len(LADDER))
             return rung, "taken: it meets what is required"
-        gain = math.inf if best is None else rung.sqnr - best.sqnr
-        if best is not None and not gain >= LEAST_GAIN:
-            progress(_NAME, len(LADDER), len(LADDER))
+        if best is not None and not rung.sqnr - best.sqnr >= LEAST_GAIN:
             return best, (
-                f"taken: {rung.method} gains {gain:.2f} dB, less than the {LEAST_GAIN:g} that are"
-                " worth a rung"
+                f"taken: {rung.method} gains {rung.sqnr - best.sqnr:.2f} dB, less than the"
+                f" {LEAST_GAIN:g} that are worth a rung"
             )
         best = rung
-    progress(_NAME, len(LADDER), len(LADDER))
     assert best is not None, "the ladder has rungs"
     return best, "taken: it is the last rung"
 
 
-def _until_met(
+def _rung(
     tried: Callable[[str], _Attempt], methods: Sequence[str], requirements: Sequence[Requirement]
-) -> Iterator[_Attempt]:
-    """Yields attempts up to the first that meets what is required, which then comes alone."""
-    found = []
+) -> _Attempt:
+    """Returns the first that meets what is required, else the best."""
+    found: list[_Attempt] = []
     for method in methods:
-        attempt = tried(method)
-        if attempt.meets(requirements):
-            yield attempt
-            return
-        found.append(attempt)
-    yield from found
+        found.append(tried(method))
+        if found[-1].meets(requirements):
+            return found[-1]
+    return max(found, key=lambda attempt: attempt.sqnr)
 
 
 def _tried(attempt: _Attempt) -> Note:

@@ -13,6 +13,9 @@ import pytest
 from onnxq.errors import DataError
 from onnxq.passes.lower import lowered, simulated
 from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.plan.quant_plan import ValuePlan
+from onnxq.plan.spec import IntType, QuantSpec
+from onnxq.plan.weight_params import weight_params
 from onnxq.runtime.session import make_session
 from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.classification_loss import ClassificationLoss
@@ -206,6 +209,23 @@ def test_other_weights_need_no_other_model(bits: int) -> None:
 
     np.testing.assert_array_equal(asked.each([other])[0], written(model, other))
     assert made.count(len(model.graph)) == 1
+
+
+def test_stored_weights_of_a_layer_that_reads_floats_are_measured_right() -> None:
+    model, plan = planned("clipped")
+    spec = QuantSpec(IntType.parse("int8"), symmetric=True)
+    weight = np.asarray(model.graph.initializers["w1"].const_value.numpy(), np.float32)  # type: ignore[union-attr]
+    stored = ValuePlan(spec, weight_params(weight, spec))
+    others = {name: why for name, why in plan.float_nodes.items() if name != "node_c1"}
+    plan = replace(plan.with_values({"w1": stored}), float_nodes=others)
+    other = scaled(plan, 1.5, "w1")
+    asked = evaluator(model)
+
+    found = [asked.each([one])[0] for one in (plan, other)]
+
+    np.testing.assert_array_equal(found[0], written(model, plan))
+    np.testing.assert_array_equal(found[1], written(model, other))
+    assert (found[0] != found[1]).any()
 
 
 def test_without_samples_there_is_nothing_to_measure() -> None:
