@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.errors import ModelError
 from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
 from onnxq.graph.query import heavy, weight_of
@@ -43,6 +44,7 @@ _WIDTHS = (2, 3, 4, 8)
 _FEW_BITS = 8
 _SAMPLES = 64
 _NEAREST = "nearest"
+_WITHOUT_GRADIENT = ("measured", "sqnr")
 _NEWEST_OPSET = 25
 _TIME_LEFT = "the latency budget leaves time for float, which costs less at the outputs"
 
@@ -147,12 +149,15 @@ class _Finder:
             if name in self._plan.float_nodes
         }
         plan = self._search.replan(self._context, {**kept, **forced})
+        plan = replace(plan, notes=self._plan.notes)
         return self._with(plan, self._sites_of(plan), bits)
 
     # ---- what widths cost ------------------------------------------------------------------------
 
     def _costs(self, plans: Mapping[int, QuantPlan], method: str) -> dict[str, dict[int, float]]:
         layers = {site.name: site.nodes[0] for site in self._sites}
+        if not layers:
+            return {}
         nearest = nearest_changes(layers, plans)
         if self._search.config.rounding == _NEAREST or len(self._feeds) < 2:
             return self._judged(nearest, self._feeds, method)
@@ -182,15 +187,21 @@ class _Finder:
     def _judged(
         self, changes: Changes, feeds: Sequence[Feed], method: str
     ) -> dict[str, dict[int, float]]:
-        return bit_costs(
-            self._model,
-            self._loss,
-            feeds[:_SAMPLES],
-            changes,
-            method,
-            seed=self._search.config.seed,
-            threads=self._context.threads,
-        )
+        seed, threads = self._search.config.seed, self._context.threads
+        try:
+            return bit_costs(
+                self._model,
+                self._loss,
+                feeds[:_SAMPLES],
+                changes,
+                method,
+                seed=seed,
+                threads=threads,
+            )
+        except ModelError as error:
+            if method in _WITHOUT_GRADIENT:
+                raise
+            raise ModelError(f"{error}; --sensitivity measured needs no gradient") from error
 
     def _timing(self) -> Timing:
         plan, context = self._plan, self._context

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from onnxq.budget import Budget
+from onnxq.config import Config
+from onnxq.errors import ModelError
+from onnxq.graph.io import written_size
+from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.plan.quant_plan import QuantPlan
+from onnxq.search.bit_search import BitSearch
+from onnxq.tasks.loss import GenericLoss
+from tests.passes.plan.planning import build, context_for, plan_for
+from tests.passes.rewrite.building import rng_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx_ir as ir
+
+    from onnxq.passbase import PlanContext
+    from onnxq.search.bit_front import BitFront
+
+_TEXT = """f (float[1,4,8,8] x, float[16,4,3,3] w, float[16] b, float[16,16,3,3] v, float[2,16] g)
+    => (float[1,2] y{outputs}) {{
+    c = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+    r = {relu}(c)
+    e = Conv <strides = [2, 2]> (r, v)
+    p = GlobalAveragePool(e)
+    f = Flatten(p)
+    y = Gemm<transB = 1>(f, g) {more} }}"""
+
+
+def source(relu: str = "Relu", outputs: str = "", more: str = "") -> ir.Model:
+    return build(
+        _TEXT.format(relu=relu, outputs=outputs, more=more),
+        w=rng_weight(16, 4, 3, 3),
+        b=rng_weight(16),
+        v=rng_weight(16, 16, 3, 3, seed=1),
+        g=rng_weight(2, 16, seed=2),
+    )
+
+
+def lower(model: ir.Model, plan: QuantPlan) -> ir.Model:
+    return LowerToQdq(plan)(model).model
+
+
+def search(context: PlanContext, rounding: str = "nearest", **given: Any) -> BitSearch:  # noqa: ANN401
+    def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
+        del context, forced
+        raise AssertionError("no budget of latency asks for it")
+
+    made = BitSearch(
+        at_outputs=lambda _: GenericLoss(["y"]),
+        fit=FitWeights().revise,
+        lower=lower,
+        replan=replan,
+        float_bytes=written_size(context.model),
+        config=Config(rounding=rounding),
+    )
+    return replace(made, **given)
+
+
+@cache
+def front(rounding: str = "nearest") -> BitFront:
+    mix = np.random.default_rng(9).normal(size=(4, 4)) + 1
+    samples = [
+        {"x": np.einsum("ij,bj...->bi...", mix, rng.normal(size=(1, 4, 8, 8))).astype(np.float32)}
+        for rng in map(np.random.default_rng, range(48))
+    ]
+    context = context_for(source(), samples=samples)
+    return search(context, rounding).front(context, plan_for(context), "quadratic")
+
+
+def test_every_layer_has_its_widths_and_what_they_cost() -> None:
+    *layers, rest = front().choices
+
+    assert [layer.name for layer in layers] == ["w", "v", "g"]
+    assert rest.name == ""
+    for layer in layers:
+        assert [option.bits for option in layer.options] == [2, 3, 4, 8, 32]
+        losses = [option.loss for option in layer.options]
+        assert losses == sorted(losses, reverse=True)
+        assert losses[-1] == 0 < losses[-2]
+        assert layer.options[1].costs["size"] == pytest.approx(
+            layer.options[2].costs["size"], rel=0.02
+        ), "3 bits are stored in 4"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.55, 0.65])
+def test_sizes_are_those_of_the_files(share: float) -> None:
+    found = front().at([Budget("size", share, relative=True)])
+
+    counted = found.allocation.used["size"]
+    assert found.size == pytest.approx(counted, rel=0.02)
+    assert found.size <= share * written_size(source())
+    shifted = replace(found.plan, bias_shift={"node_e": np.zeros(16, np.float32)})
+    assert written_size(lower(source(), shifted)) <= found.size
+
+
+def test_few_bits_cost_what_the_rounding_to_come_loses() -> None:
+    nearest, rounded = (
+        {(c.name, o.bits): o.loss for c in front(how).choices for o in c.options}
+        for how in ("nearest", "gptq+cd")
+    )
+    for name in "wvg":
+        assert rounded[name, 8] == pytest.approx(nearest[name, 8], rel=0.7)
+        assert rounded[name, 4] != pytest.approx(nearest[name, 4], rel=0.01)
+
+
+def test_a_model_without_layers_has_nothing_to_choose() -> None:
+    model = build("f (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
+    context = context_for(model)
+
+    found = search(context).front(context, QuantPlan(), "quadratic")
+
+    assert [one.name for one in found.choices] == [""]
+
+
+def test_layers_that_the_loss_does_not_see_are_left_alone() -> None:
+    context = context_for(source(outputs=", float[1,16,3,3] z", more="z = Identity(e)"))
+    made = search(context, at_outputs=lambda _: GenericLoss(["c"]))
+
+    found = made.front(context, plan_for(context), "quadratic")
+
+    assert [one.name for one in found.choices] == ["w", ""]
+
+
+def test_without_a_gradient_there_is_another_way() -> None:
+    context = context_for(source(relu="Shrink"))
+    made, plan = search(context), plan_for(context)
+
+    with pytest.raises(ModelError, match=r"Shrink.*--sensitivity measured needs no gradient"):
+        made.front(context, plan, "quadratic")
+    assert len(made.front(context, plan, "measured").choices) == 4
