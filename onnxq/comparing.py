@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
-from onnxq.config import Config, Options
+from onnxq.config import SAMPLES, Config, Options
 from onnxq.data.calibration import CalibrationData
 from onnxq.data.given import given_files
 from onnxq.data.model_inputs import input_specs
@@ -81,7 +81,7 @@ class CompareOptions(Options):
     """
 
     preprocess: str | None = None
-    samples: int = Config.samples
+    samples: int = SAMPLES
     task: str = Config.task
     boxes: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()

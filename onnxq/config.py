@@ -22,7 +22,12 @@ from onnxq.pipeline_file import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["METRICS", "CalibrationMethod", "Config", "Options", "Requirement"]
+__all__ = ["METRICS", "SAMPLES", "CalibrationMethod", "Config", "Options", "Requirement"]
+
+SAMPLES = 64
+"""How many samples are taken unless the options say otherwise."""
+_SAMPLES_OF_FEW_BITS = 256
+_EIGHT = 8
 
 
 def usable_cores() -> int:
@@ -65,7 +70,7 @@ class Config(Options):
         output: Where the model goes; None = decided from the input's name.
         preprocess: How images become inputs: a preset or a TOML file.
         embed_preprocess: Whether the written model takes encoded images and does that itself.
-        samples: How many samples to take from the data; 0 = all.
+        samples: How many samples to take from the data; 0 = all, None = :attr:`sample_count`.
         weights: Bits of a weight.
         activations: Bits of what layers multiply by their weights; see ``narrow-activations``.
         budget: What the model may cost, such as ``"size=0.16x"``; then each layer gets bits of its
@@ -108,7 +113,7 @@ class Config(Options):
     output: Path | None = None
     preprocess: str | None = None
     embed_preprocess: bool = False
-    samples: int = 64
+    samples: int | None = None
     weights: int = 8
     activations: int = 8
     budget: tuple[Budget, ...] = ()
@@ -158,6 +163,18 @@ class Config(Options):
     def calibration_method(self) -> CalibrationMethod:
         """:attr:`calibration`, taken apart."""
         return CalibrationMethod.parse(self.calibration)
+
+    @property
+    def sample_count(self) -> int:
+        """:attr:`samples`, with None resolved.
+
+        Codes of few bits are chosen by second moments of what layers read, which takes more
+        samples than ranges do.
+        """
+        if self.samples is not None:
+            return self.samples
+        few = self.weights < _EIGHT or bool(self.budget)
+        return _SAMPLES_OF_FEW_BITS if few else SAMPLES
 
     @property
     def plan_target(self) -> str:

@@ -81,8 +81,12 @@ EmbedPreprocess = Annotated[
     ),
 ]
 Samples = Annotated[
-    int,
-    typer.Option(metavar="N", help="Samples to use, spread over sub-folders; 0 = all."),
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Samples to use, spread over sub-folders; 0 = all; 64 unless given, or 256 where "
+        "weights may have few bits.",
+    ),
 ]
 Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8, 4, 3 or 2.")]
 Activations = Annotated[

@@ -107,6 +107,11 @@ def _at_least(least: int, meaning: str) -> Callable[[str, object], int]:
     return lambda name, value: _whole(name, value, meaning, lambda number: number >= least)
 
 
+def _at_least_if_given(least: int, meaning: str) -> Callable[[str, object], int | None]:
+    read = _at_least(least, meaning)
+    return lambda name, value: None if value is None else read(name, value)
+
+
 def _bits(*allowed: int) -> Callable[[str, object], int]:
     *first, last = map(str, allowed)
     meaning = f"{', '.join(first)} or {last}" if first else last
@@ -237,7 +242,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "output": _path,
         "preprocess": _preprocess,
         "embed_preprocess": _switch,
-        "samples": _at_least(0, "1 or more, or 0 for all"),
+        "samples": _at_least_if_given(0, "1 or more, or 0 for all"),
         "weights": _bits(2, 3, 4, 8),
         "activations": _bits(4, 8),
         "budget": _budgets,

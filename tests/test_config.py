@@ -15,9 +15,16 @@ from onnxq.errors import ConfigError
 def test_the_defaults_are_valid() -> None:
     config = Config()
 
-    assert (config.samples, config.weights, config.activations) == (64, 8, 8)
+    assert (config.sample_count, config.weights, config.activations) == (64, 8, 8)
     assert (config.target, config.format, config.opset) == ("cpu", "qdq", 21)
     assert config.calibration_method == CalibrationMethod("mse", p=2.0)
+
+
+def test_few_bits_take_more_samples_unless_their_number_is_given() -> None:
+    assert Config(weights=4).sample_count == 256
+    assert Config.of({"budget": "size=0.2x"}).sample_count == 256
+    assert Config(weights=4, samples=16).sample_count == 16
+    assert Config(samples=0).sample_count == 0
 
 
 def test_the_format_has_a_say_in_the_target() -> None:

@@ -64,7 +64,7 @@ class CalibrationData:
             # Then it says what goes into the model, and the data is beyond that already.
             source = open_source(data, inputs)
         groups = source.groups
-        chosen = choose_from_groups(groups, config.samples or len(source), config.seed)
+        chosen = choose_from_groups(groups, config.sample_count or len(source), config.seed)
         calibration, held_out = split_groups(chosen, groups, config.seed)
         return cls(source, tuple(calibration), tuple(held_out))
 

@@ -23,20 +23,21 @@ class Damped:
 
     Args:
         hessian: H, symmetric and positive semidefinite, [G, K, K].
-        damping: What is added to the diagonal, in units of its mean.
+        damping: What is added to the diagonal, in units of its mean; for every group, [G], or one
+            for all.
 
     Attributes:
         matrix: H + Λ, float64 [G, K, K].
         added: The diagonal of Λ, float64 [G, K].
     """
 
-    def __init__(self, hessian: npt.NDArray[np.float32], damping: float) -> None:
+    def __init__(self, hessian: npt.NDArray[np.float32], damping: Array | float) -> None:
         matrix = hessian.astype(np.float64)
         diagonal = matrix.diagonal(axis1=1, axis2=2)
         seen = diagonal > 0
         mean = np.where(seen, diagonal, 0).sum(1) / np.maximum(seen.sum(1), 1)
         mean = np.where(mean > 0, mean, 1.0)[:, np.newaxis]
-        self.added = np.where(seen, damping * mean, mean)
+        self.added = np.where(seen, np.reshape(damping, (-1, 1)) * mean, mean)
         self.matrix = matrix
         places = np.arange(matrix.shape[1])
         self.matrix[:, places, places] += self.added

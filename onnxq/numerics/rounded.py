@@ -28,7 +28,8 @@ __all__ = ["METHODS", "Rounded", "rounded"]
 METHODS = ("gptq+cd", "gptq")
 """Names of the ways to round by second moments."""
 
-_DAMPING = 0.01
+# What samples leave open is not all: they may not be quite like those to come.
+_DAMPING = 0.1
 
 
 class Rounded(NamedTuple):
@@ -71,7 +72,7 @@ def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may b
         method: One of :data:`METHODS`.
     """
     hessian, cross = moments.matrices(centred=centred)
-    damped = Damped(hessian, _DAMPING)
+    damped = Damped(hessian, _DAMPING + moments.doubt)
     target = least_squares_target(weight, anchor, damped, cross)
     scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least_scale)
     nearest = np.clip(np.rint(target / scale), *limits).astype(np.int32)

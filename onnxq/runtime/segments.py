@@ -9,8 +9,10 @@ that reads it, lest each sample holds a copy of it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxq.graph.query import read_values
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     Samples = Sequence[Mapping[str, npt.NDArray[Any]]]
 
-__all__ = ["LayerInputs", "SegmentedRun", "affordable_samples", "uncut"]
+__all__ = ["LayerInputs", "SegmentedRun", "affordable_samples", "bytes_held", "uncut"]
 
 
 def uncut(model: ir.Model) -> str | None:
@@ -48,6 +50,29 @@ def affordable_samples(
     """
     largest = max((math.prod(shape) for shape in shapes), default=1)
     return min(max(budget // (models * 3 * 4 * max(largest, 1)), least), most)
+
+
+def bytes_held(
+    model: ir.Model, layers: Collection[str], shapes: Mapping[str, tuple[int, ...]]
+) -> int:
+    """Returns how many bytes of one sample :class:`LayerInputs` keeps, where they are most.
+
+    Args:
+        model: Topologically sorted, without subgraphs.
+        layers: Names of the nodes that are shown.
+        shapes: Of the values of one sample, float32 each; others do not count.
+    """
+    nodes = list(model.graph)
+    fronts = [at for at, node in enumerate(nodes) if node.name in layers]
+    born = {str(out.name): at for at, node in enumerate(nodes) for out in node.outputs}
+    last = {str(value.name): at for at, node in enumerate(nodes) for value in read_values(node)}
+    change = np.zeros(len(fronts) + 1, np.int64)
+    for name, at in last.items():
+        if name in shapes:
+            size = 4 * math.prod(shapes[name])
+            change[bisect_right(fronts, born.get(name, -1))] += size
+            change[bisect_right(fronts, at)] -= size
+    return int(np.cumsum(change).max())
 
 
 class _Segments:

@@ -17,10 +17,10 @@ from onnxq.numerics.patches import patches
 from onnxq.numerics.second_moments import SecondMoments
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerBlock
-from onnxq.runtime.segments import affordable_samples
+from onnxq.runtime.segments import affordable_samples, bytes_held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -29,12 +29,20 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["CodedLayer", "coded_layer", "layer_moments", "samples_to_round_by"]
+__all__ = [
+    "CodedLayer",
+    "coded_layer",
+    "layer_moments",
+    "samples_side_by_side",
+    "samples_to_round_by",
+]
 
 _BUDGET_BYTES = 1 << 29
 _FEWEST, _MOST = 8, 128
+_MOST_SIDE_BY_SIDE = 256
 # Rows per column of H, at least, and rows at least: fewer leave H nearly singular.
 _ROWS_PER_COLUMN, _LEAST_ROWS = 4, 8192
+_ROWS_OF_MEAN = 8
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
 
@@ -91,6 +99,20 @@ def samples_to_round_by(shapes: Iterable[tuple[int, ...]]) -> int:
     return affordable_samples(shapes, _BUDGET_BYTES, 2, _FEWEST, _MOST)
 
 
+def samples_side_by_side(
+    model: ir.Model, layers: Collection[str], shapes: Mapping[str, tuple[int, ...]]
+) -> int:
+    """Returns how many samples two models may hold from one layer to the next, 8 to 256.
+
+    Args:
+        model: The float model; the other is of its form.
+        layers: Names of the nodes that both stop at.
+        shapes: Of the values of one sample.
+    """
+    held = 2 * bytes_held(model, layers, shapes)
+    return min(max(_BUDGET_BYTES // max(held, 1), _FEWEST), _MOST_SIDE_BY_SIDE)
+
+
 def layer_moments(
     layer: CodedLayer,
     reals: Sequence[Array],
@@ -108,15 +130,26 @@ def layer_moments(
         factor: What both are multiplied by, broadcasts to [G, n, K].
     """
     rows = to_rows(layer.node, layer.weight)
-    moments = SecondMoments(rows.shape[0], rows.shape[2])
     rng = np.random.default_rng(seed)
     wanted = max(_ROWS_PER_COLUMN * rows.shape[2], _LEAST_ROWS)
     each = -(-wanted // max(1, len(reals)))
+    around = (_mean(layer, reals, seed) * factor, _mean(layer, codes, seed) * factor)
+    moments = SecondMoments(rows.shape[0], rows.shape[2], (around[0][:, 0], around[1][:, 0]))
     for x, x_hat in zip(reals, codes, strict=True):
         places = _places(layer, x, each, rng)
         seen = _rows(layer, x, places) * factor
         moments.add(seen, seen if x is x_hat else _rows(layer, x_hat, places) * factor)
     return moments
+
+
+def _mean(layer: CodedLayer, inputs: Sequence[Array], seed: int) -> npt.NDArray[np.float32]:
+    """Returns roughly the mean of what the layer reads, over all samples, float32 [G, 1, K]."""
+    rng = np.random.default_rng(seed)
+    means = [
+        _rows(layer, x, _places(layer, x, _ROWS_OF_MEAN, rng)).mean(axis=1, keepdims=True)
+        for x in inputs
+    ]
+    return np.asarray(np.mean(means, axis=0), np.float32)
 
 
 def _places(

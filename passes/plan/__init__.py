@@ -24,6 +24,7 @@ from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.passes.plan.store_weights import StoreWeights
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+from onnxq.passes.plan.widen_weights import WidenWeights
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
 from onnxq.search.bit_search import BitSearch
@@ -188,6 +189,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         LeaveUnseen(decide),
         ShareParams(),
         NarrowActivations(config.activations),
+        WidenWeights(),
         FitActivations(_start(config)),
         SplitOutliers(),
         FitWeights(),

@@ -38,7 +38,7 @@ from onnxq.search.layer_moments import (
     CodedLayer,
     coded_layer,
     layer_moments,
-    samples_to_round_by,
+    samples_side_by_side,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RoundWeights(PlanPass):
         lower: Makes the quantized model of a plan, with node names kept.
         method: How to round: "gptq+cd", "gptq", or "nearest", which leaves all as it is.
         samples: How many calibration samples to run; None = as many as memory should hold of both
-            models' live values (:mod:`onnxq.search.layer_moments`).
+            models' values between layers (:mod:`onnxq.search.layer_moments`).
     """
 
     name = "round-weights"
@@ -97,7 +97,7 @@ class RoundWeights(PlanPass):
             return plan
         if (reason := uncut(context.model)) is not None:
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
-        count = self.samples or samples_to_round_by(context.shapes.values())
+        count = self.samples or samples_side_by_side(context.model, layers, context.shapes)
         feeds = list(context.samples(count))
         coded = self.lower(context.model, plan)
         runs = (

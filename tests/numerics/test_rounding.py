@@ -54,6 +54,33 @@ def scales(weight: Array) -> Array:
 seeds = st.integers(0, 10_000)
 
 
+@pytest.mark.parametrize("samples", [5, 20, 80])
+def test_doubt_brings_moments_nearer_to_the_true_ones(samples: int) -> None:
+    rng = np.random.default_rng(samples)
+    mix = rng.normal(size=(12, 12)) / np.sqrt(12)
+    true = 1.09 * mix @ mix.T
+    before = after = 0.0
+    for _ in range(30):
+        moments = SecondMoments(1, 12, (np.zeros((1, 12), np.float32),) * 2)
+        for _ in range(samples):
+            # Rows of one sample hang together: 40 of them tell little more than one.
+            rows = (rng.normal(size=(1, 12)) + 0.3 * rng.normal(size=(40, 12))) @ mix.T
+            moments.add(*[rows[np.newaxis].astype(np.float32)] * 2)
+        hessian = moments.matrices(centred=False)[0][0].astype(np.float64)
+        doubt = moments.doubt[0]
+        shrunk = (hessian + doubt * np.eye(12) * hessian.diagonal().mean()) / (1 + doubt)
+        before += np.square(hessian - true).sum()
+        after += np.square(shrunk - true).sum()
+    assert after < (1 - 0.5 / np.sqrt(samples)) * before
+
+
+def test_a_single_sample_tells_nothing_about_others() -> None:
+    moments = SecondMoments(2, 3)
+    rows = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+    moments.add(rows, rows)
+    np.testing.assert_array_equal(moments.doubt, 0)
+
+
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_moments_are_those_of_all_rows(seed: int) -> None:

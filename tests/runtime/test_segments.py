@@ -7,7 +7,7 @@ import numpy as np
 from onnxq.graph.edit import replace_weight
 from onnxq.graph.io import fingerprint
 from onnxq.runtime import segments
-from onnxq.runtime.segments import LayerInputs, SegmentedRun
+from onnxq.runtime.segments import LayerInputs, SegmentedRun, bytes_held
 from onnxq.runtime.session import Session, make_session, run_model
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import feeds_for
@@ -172,3 +172,11 @@ def test_a_layer_that_was_shown_can_get_another_weight() -> None:
     for feed, d in zip(feeds, last, strict=True):
         a = feed["x"] @ w
         np.testing.assert_allclose(d, np.maximum(a, 0) @ v + a, rtol=1e-5, atol=1e-6)
+
+
+def test_bytes_held_are_those_that_layers_keep() -> None:
+    graph = source()
+    run = LayerInputs(graph, _ENDS, samples(graph))
+    kept = [sum(array.nbytes for array in run._live[0].values()) for _ in run]
+    shapes = dict.fromkeys("xabcdyz", (1, 4))
+    assert bytes_held(graph, _ENDS, shapes) == max(kept) == 2 * 4 * 4
