@@ -193,8 +193,7 @@ def _rewritten(
     """Returns the float model that is quantized, and what BatchNormalization told of its values."""
     survey = Survey(samples.spread, config.cores) if samples.any else None
     prior: Prior = {}
-    per_channel = config.weight_granularity == "channel"
-    own = float_rewrites(prior, survey=survey, integer=samples.any, per_channel=per_channel)
+    own = float_rewrites(prior, survey=survey, integer=samples.any, config=config)
     return rewritten(original, manager, config, [*own, *foreign.rewrites], prior), prior
 
 

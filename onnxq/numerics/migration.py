@@ -40,7 +40,6 @@ __all__ = ["ChannelRows", "Migration", "RowReader", "migration"]
 
 _ALPHAS = tuple(number / 10 for number in range(11))
 _CODES = (0, 255)
-_QMAX = 127
 # Parts of the range among which the one of least squared error is taken, as calibration does.
 _CUTS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2)
 # Channels and weights narrower than this part of the widest count as that wide.
@@ -93,7 +92,7 @@ class Migration(NamedTuple):
 
 
 def migration(
-    readers: Sequence[RowReader], count: int, *, per_channel: bool = True
+    readers: Sequence[RowReader], count: int, *, per_channel: bool = True, bits: int = 8
 ) -> Migration | None:
     """Returns the migration of least error for all ``readers`` together.
 
@@ -101,11 +100,12 @@ def migration(
         readers: All that read the channels; at least one.
         count: How many factors there are.
         per_channel: Whether weights get a scale for each output channel, or one in all.
+        bits: Of a weight's codes.
 
     Returns:
         None where no migration is better than none.
     """
-    judged = [_Judge(reader, per_channel=per_channel) for reader in readers]
+    judged = [_Judge(reader, per_channel=per_channel, bits=bits) for reader in readers]
     wide, heavy = (_floored(most) for most in _extents(readers, judged, count))
     least = before = _error(judged, np.ones(count))
     found: Migration | None = None
@@ -144,12 +144,13 @@ def _floored(most: Array) -> Array:
 class _Judge:
     """Measures the errors that quantization leaves behind one reader."""
 
-    def __init__(self, reader: RowReader, *, per_channel: bool) -> None:
+    def __init__(self, reader: RowReader, *, per_channel: bool, bits: int) -> None:
         groups, _, outputs, taps = reader.weight.shape
         step = -(-groups * outputs * taps // _PRODUCTS)
         self._weight = reader.weight[:, :, ::step].astype(np.float32)
         self._source, self._numbers = reader.source, reader.numbers
         self._per_channel = per_channel
+        self._highest = 2 ** (bits - 1) - 1
         self._exact = self._product(reader.source.rows, self._weight)
         power = np.square(reader.source.rows, dtype=np.float64).mean(axis=0)
         energy = np.square(self._weight, dtype=np.float64).sum(axis=3)
@@ -194,5 +195,5 @@ class _Judge:
         column = by.reshape(self._weight.shape[0], -1, 1, 1)
         weight = self._weight * column
         axes = (1, 3) if self._per_channel else None
-        scale = symmetric_scale(np.abs(weight).max(axis=axes, keepdims=True), _QMAX)
+        scale = symmetric_scale(np.abs(weight).max(axis=axes, keepdims=True), self._highest)
         return np.asarray(np.rint(weight / scale) * scale / column, np.float32)

@@ -28,6 +28,7 @@ from onnxq.passes.rewrite.sum_to_add import SumToAddPass
 from onnxq.passes.rewrite.unshuffle_channels import UnshuffleChannelsPass
 
 if TYPE_CHECKING:
+    from onnxq.config import Config
     from onnxq.graph.choices import Choices
     from onnxq.graph.prior import Prior
     from onnxq.passbase import RewritePass
@@ -42,7 +43,7 @@ def float_rewrites(
     survey: Survey | None = None,
     choices: Choices | None = None,
     integer: bool = True,
-    per_channel: bool = True,
+    config: Config | None = None,
 ) -> list[RewritePass]:
     """Returns the rewrites that prepare any model, in their order, to be run to a fixpoint.
 
@@ -55,8 +56,11 @@ def float_rewrites(
         survey: Calibration samples for rewrites that decide by data; None = there are none.
         choices: What these decided for a model that was made from this one, to be repeated.
         integer: Whether convolutions are to run on integers, where other forms are fast.
-        per_channel: Whether weights will have a scale per output channel.
+        config: The options, which tell how weights will be stored; None = in 8 bits, with a scale
+            per output channel.
     """
+    per_channel = config is None or config.weight_granularity == "channel"
+    bits = 8 if config is None else config.weights
     return [
         FoldDimensionsPass(),
         FlattenShapePass(),
@@ -77,7 +81,7 @@ def float_rewrites(
         SelectEarlyPass(),
         UnshuffleChannelsPass(prior),
         EqualizeLayersPass(prior, survey, choices),
-        SmoothActivationsPass(prior, survey, choices, per_channel=per_channel),
+        SmoothActivationsPass(prior, survey, choices, per_channel=per_channel, bits=bits),
         AbsorbBiasesPass(prior, survey, choices),
         ReorderChannelsPass(prior, survey, choices),
     ]

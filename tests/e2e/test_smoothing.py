@@ -62,7 +62,7 @@ def samples() -> dict[str, npt.NDArray[np.float32]]:
     return {"x": rng_weight(24, LENGTH, WIDTH, seed=5)}
 
 
-def optimized(granularity: str, *skip: str) -> Result:
+def optimized(granularity: str, *skip: str, weights: int = 8) -> Result:
     return onnxq.optimize(
         block(),
         samples(),
@@ -70,6 +70,7 @@ def optimized(granularity: str, *skip: str) -> Result:
         check=True,
         skip=skip,
         weight_granularity=granularity,
+        weights=weights,
     )
 
 
@@ -98,6 +99,14 @@ def test_what_would_drown_stays_on_integers() -> None:
     assert before.metric("integer") == pytest.approx(0.5)
     assert after.metric("integer") == 1
     assert sqnr(after) > 30
+
+
+def test_factors_are_judged_at_the_bits_that_weights_will_have() -> None:
+    many, few = (
+        Choices(optimized("channel", weights=bits).model).take("smooth-activations")["n"]
+        for bits in (8, 3)
+    )
+    assert np.abs(np.log(few / many)).max() > 0.1
 
 
 def test_layers_of_a_smoothed_block_are_compared_in_the_terms_that_it_has() -> None:

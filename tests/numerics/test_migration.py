@@ -53,11 +53,11 @@ def units(item: RowReader) -> npt.NDArray[np.float64]:
     return np.asarray(np.sqrt(power @ np.square(table(item))), np.float64)
 
 
-def noise(item: RowReader) -> float:
-    """The error at 8 bits of a layer of one group, by other code, without clipping."""
+def noise(item: RowReader, bits: int = 8) -> float:
+    """The error of a layer of one group with weights of ``bits``, by other code, not clipped."""
     rows, weights = item.source.rows.astype(np.float64), table(item)
     step = np.asarray((max(0, rows.max()) - min(0, rows.min())) / 255)
-    steps = np.abs(weights).max(axis=0) / 127
+    steps = np.abs(weights).max(axis=0) / (2 ** (bits - 1) - 1)
     wrong = coded(rows, step) @ coded(weights, steps) - rows @ weights
     return float(np.square(wrong / units(item)).mean())
 
@@ -68,14 +68,23 @@ def heavy(*items: RowReader) -> npt.NDArray[np.float64]:
     return np.asarray(np.max(most, (0, 1)), np.float64)
 
 
-def test_planted_outliers_are_migrated_and_the_error_falls_by_what_is_told() -> None:
+@pytest.mark.parametrize(("bits", "least"), [(8, 10), (4, 2)])
+def test_planted_outliers_are_migrated_and_the_error_falls_by_what_is_told(
+    bits: int, least: float
+) -> None:
     item = reader(outliers())
-    found = migration([item], INPUTS)
+    found = migration([item], INPUTS, bits=bits)
     assert found is not None
-    assert found.gain > 10
-    fell = 10 * np.log10(noise(item) / noise(migrated(item, found)))
+    assert found.gain > least
+    fell = 10 * np.log10(noise(item, bits) / noise(migrated(item, found), bits))
     assert fell == pytest.approx(found.gain, abs=1)
-    assert found.scales[:2].min() > 5 * found.scales[2:].max()
+    assert found.scales[:2].min() > 2 * found.scales[2:].max()
+
+
+def test_weights_of_few_bits_take_less_over() -> None:
+    many, few = (migration([reader(outliers())], INPUTS, bits=bits) for bits in (8, 3))
+    assert many is not None
+    assert few is None or few.alpha < many.alpha
 
 
 def test_the_scales_are_those_of_the_paper() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxq.config import Config
 from onnxq.manager import PassManager
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.runtime.session import run_model
@@ -26,21 +27,21 @@ NAMES = [rewrite.name for rewrite in float_rewrites()]
 @given(
     blocks=st.lists(st.sampled_from(sorted(BLOCKS)), min_size=2, max_size=5),
     order=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12),
-    per_channel=st.booleans(),
+    granularity=st.sampled_from(["channel", "tensor"]),
     seed=st.integers(0, 1000),
 )
 def test_any_sequence_of_rewrites_keeps_the_function(
     blocks: list[str],
     order: list[str],
-    per_channel: bool,
+    granularity: str,
     seed: int,
 ) -> None:
     source, x = network(blocks, seed)
     survey = Survey(lambda count: islice(({"x": one[np.newaxis]} for one in x), count))
     prior: Prior = {}
+    config = Config(weight_granularity=granularity)
     known: dict[str, RewritePass] = {
-        rewrite.name: rewrite
-        for rewrite in float_rewrites(prior, survey=survey, per_channel=per_channel)
+        rewrite.name: rewrite for rewrite in float_rewrites(prior, survey=survey, config=config)
     }
     before = run_model(source, {"x": x}, None)["y"]
 

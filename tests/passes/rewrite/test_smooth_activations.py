@@ -35,8 +35,10 @@ def survey(source: ir.Model, count: int = 8, batch: int = 2) -> Survey:
     return Survey(samples)
 
 
-def smoothed(source: ir.Model, *, per_channel: bool = True, convolutions: bool = False) -> Outcome:
-    made = SmoothActivationsPass({}, survey(source), per_channel=per_channel)
+def smoothed(
+    source: ir.Model, *, per_channel: bool = True, bits: int = 8, convolutions: bool = False
+) -> Outcome:
+    made = SmoothActivationsPass({}, survey(source), per_channel=per_channel, bits=bits)
     return rewritten(made.configured({"convolutions": convolutions}), source)
 
 
@@ -137,6 +139,13 @@ def test_rule_1_factors_pass(body: str) -> None:
         return
     assert outcome.modified
     assert spread(source, str(last.name)) < before / 3
+
+
+def test_rule_3_weights_of_few_bits_take_less_over() -> None:
+    few, many = network("y = MatMul(n, w)"), network("y = MatMul(n, w)")
+    smoothed(few, bits=3)
+    smoothed(many)
+    assert spread(few, "n") > 1.5 * spread(many, "n")
 
 
 def test_all_readers_of_a_norm_share_its_factors() -> None:
