@@ -38,13 +38,20 @@ class LinearLayer:
 
     Attributes:
         node: The node.
-        weight: float64, the weight's shape, times Gemm's alpha.
+        stored: The weight as the model holds it: mapped from the file, if that is.
+        alpha: Gemm's factor on it.
         bias: float64 [out_channels], times Gemm's beta; None without a bias.
     """
 
     node: ir.Node
-    weight: Array
+    stored: npt.NDArray[np.floating]
+    alpha: float
     bias: Array | None
+
+    @property
+    def weight(self) -> Array:
+        """The weight times alpha, float64: computed when asked for, as all layers may be known."""
+        return np.asarray(self.stored, np.float64) * self.alpha
 
     @property
     def kind(self) -> str:
@@ -72,15 +79,15 @@ class LinearLayer:
     def out_channels(self) -> int:
         """The number of output channels."""
         if self.kind == "ConvTranspose":
-            return int(self.weight.shape[1]) * self.group
-        return int(self.weight.shape[_out_axis(self.node)])
+            return int(self.stored.shape[1]) * self.group
+        return int(self.stored.shape[_out_axis(self.node)])
 
     @property
     def in_channels(self) -> int:
         """The number of input channels."""
         if self.kind == "Conv":
-            return int(self.weight.shape[1]) * self.group
-        return int(self.weight.shape[_in_axis(self.node)])
+            return int(self.stored.shape[1]) * self.group
+        return int(self.stored.shape[_in_axis(self.node)])
 
     @property
     def channel_axis(self) -> int:
@@ -93,7 +100,7 @@ class LinearLayer:
         if self.kind == "MatMul":
             shape = shape_of(self.node.inputs[0])
             return None if shape is None else len(shape)
-        return self.weight.ndim
+        return self.stored.ndim
 
     @property
     def padded(self) -> bool:
@@ -106,23 +113,25 @@ class LinearLayer:
 
     def scaled_outputs(self, scale: Array) -> Array:
         """Returns the weight with output channel i multiplied by ``scale[i]``."""
+        weight = self.weight
         if self.kind == "ConvTranspose":
-            grouped = self.weight.reshape(self.group, -1, *self.weight.shape[1:])
-            factors = scale.reshape(self.group, 1, -1, *[1] * (self.weight.ndim - 2))
-            return np.asarray(grouped * factors).reshape(self.weight.shape)
-        return self.weight * _along(scale, _out_axis(self.node), self.weight.ndim)
+            grouped = weight.reshape(self.group, -1, *weight.shape[1:])
+            factors = scale.reshape(self.group, 1, -1, *[1] * (weight.ndim - 2))
+            return np.asarray(grouped * factors).reshape(weight.shape)
+        return weight * _along(scale, _out_axis(self.node), weight.ndim)
 
     def scaled_inputs(self, scale: Array) -> Array:
         """Returns the weight with input channel i multiplied by ``scale[i]``."""
+        weight = self.weight
         if self.kind == "Conv":
-            grouped = self.weight.reshape(self.group, -1, *self.weight.shape[1:])
-            factors = scale.reshape(self.group, 1, -1, *[1] * (self.weight.ndim - 2))
-            return np.asarray(grouped * factors).reshape(self.weight.shape)
-        return self.weight * _along(scale, _in_axis(self.node), self.weight.ndim)
+            grouped = weight.reshape(self.group, -1, *weight.shape[1:])
+            factors = scale.reshape(self.group, 1, -1, *[1] * (weight.ndim - 2))
+            return np.asarray(grouped * factors).reshape(weight.shape)
+        return weight * _along(scale, _in_axis(self.node), weight.ndim)
 
     def with_weight(self, weight: Array) -> LinearLayer:
         """Returns the layer with another weight of the same shape."""
-        return replace(self, weight=weight)
+        return replace(self, stored=weight, alpha=1.0)
 
     def magnitudes(self) -> Array:
         """Returns the greatest magnitude of the weight for each pair of channels.
@@ -139,9 +148,10 @@ class LinearLayer:
             float64 [groups, in_channels per group, out_channels per group, taps].
         """
         if self.kind in ("Gemm", "MatMul"):
-            weight = self.weight.T if _out_axis(self.node) == 0 else self.weight
-            return weight[np.newaxis, :, :, np.newaxis]
-        grouped = self.weight.reshape(self.group, -1, self.weight.shape[1], self.weight[0, 0].size)
+            table = self.weight.T if _out_axis(self.node) == 0 else self.weight
+            return table[np.newaxis, :, :, np.newaxis]
+        weight = self.weight
+        grouped = weight.reshape(self.group, -1, weight.shape[1], weight[0, 0].size)
         return grouped.swapaxes(1, 2) if self.kind == "Conv" else grouped
 
     def response(self, shift: Array) -> Array:
@@ -155,7 +165,7 @@ class LinearLayer:
             sees, and for a ConvTranspose the sum over a block of product(strides) outputs.
         """
         if self.kind in ("Conv", "ConvTranspose"):
-            taps = self.weight.sum(axis=tuple(range(2, self.weight.ndim)))
+            taps = self.weight.sum(axis=tuple(range(2, self.stored.ndim)))
             grouped = taps.reshape(self.group, -1, taps.shape[1])
             grouped = grouped if self.kind == "Conv" else grouped.swapaxes(1, 2)
             shifts = shift.reshape(self.group, 1, -1)
@@ -220,7 +230,7 @@ def linear_layer(node: ir.Node) -> LinearLayer | str:
         float(node.attributes.get_float(name, 1.0)) if node.op_type == "Gemm" else 1.0
         for name in ("alpha", "beta")
     )
-    layer = LinearLayer(node, raw.astype(np.float64) * alpha, None)
+    layer = LinearLayer(node, raw, alpha, None)
     value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is None:
         return layer
@@ -230,7 +240,7 @@ def linear_layer(node: ir.Node) -> LinearLayer | str:
     if bias.size not in (1, layer.out_channels) or any(dim != 1 for dim in bias.shape[:-1]):
         return f"the bias of {node.op_type} is not one number per output channel"
     spread = np.broadcast_to(bias.reshape(-1).astype(np.float64), layer.out_channels)
-    return LinearLayer(node, layer.weight, np.asarray(spread * beta))
+    return replace(layer, bias=np.asarray(spread * beta))
 
 
 def _why_not(node: ir.Node) -> str | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,3 +96,24 @@ def test_taps_have_one_order_for_all_kinds_of_layer() -> None:
         assert isinstance(layer, LinearLayer)
         wanted = table if len(weight.shape) == 3 else table[:1, :, :, :1]
         np.testing.assert_array_equal(layer.taps(), wanted)
+
+
+def test_weights_are_not_copied() -> None:
+    """All layers of a model are known at once, which may be gigabytes."""
+    size, layers = 256, 6
+    names = [f"w{number}" for number in range(layers)]
+    source = build(
+        f"""f (float[N,{size}] v0{"".join(f", float[{size},{size}] {name}" for name in names)})
+            => (float[N,{size}] y) {{
+            {" ".join(f"v{n + 1} = MatMul(v{n}, w{n})" for n in range(layers))}
+            y = Relu(v{layers}) }}""",
+        **{name: rng_weight(size, size) for name in names},
+    )
+    tracemalloc.start()
+    try:
+        found = feature_factors(source.graph)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.layers) == layers
+    assert most < size * size * 8
