@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from onnxq.plan.target import Target
 
-__all__ = ["clip_bounds", "data_positions", "multiplies_values", "obstacle"]
+__all__ = ["clip_bounds", "data_positions", "multiplies_values", "obstacle", "stands_alone"]
 
 
 def data_positions(node: ir.Node, rule: OpRule) -> list[int]:
@@ -38,11 +38,22 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
     2. Data inputs must be float activations; outputs one, but for Split.
     3. A heavy node needs a constant weight of rank 2 or more, and a constant bias if it has one.
     4. Relu and Clip that vanish do so only into the output of a heavy node or Add that nothing else
-       reads, and Clip only with constant bounds around 0.
+       reads, and Clip only with constant bounds around 0; some stand alone (:func:`stands_alone`).
     """
     rule = target.ops.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if rule is None:
         return f"{target.name} has no integer kernel for {node.op_type}"
+    if (reason := _form_obstacle(node, rule, target)) is not None:
+        return reason
+    if rule.kind is OpKind.HEAVY and not multiplies_values(node, rule):
+        return _heavy_obstacle(node)
+    if not rule.vanishes or stands_alone(node, target):
+        return None
+    return _absorbed_obstacle(node, target)
+
+
+def _form_obstacle(node: ir.Node, rule: OpRule, target: Target) -> str | None:
+    """Rules 1 and 2."""
     for name, wanted in rule.when.items():
         allowed = wanted if isinstance(wanted, list) else [wanted]
         if attribute(node, name, allowed[0]) not in allowed:
@@ -50,13 +61,23 @@ def obstacle(node: ir.Node, target: Target) -> str | None:
     data = data_positions(node, rule)
     if not data or not all(is_activation(node.inputs[i]) for i in data):
         return "an operand is no float activation"
-    if len([out for out in node.outputs if out.uses() or out.is_graph_output()]) > 1 and (
-        node.op_type != "Split"
-    ):
-        return "it has several outputs"
-    if rule.kind is OpKind.HEAVY and not multiplies_values(node, rule):
-        return _heavy_obstacle(node)
-    return _absorbed_obstacle(node, target) if rule.vanishes else None
+    others = (value for i, value in enumerate(node.inputs) if i not in data)
+    if rule.constants and any(is_activation(value) for value in others):
+        return "an operand is no constant"
+    several = len([out for out in node.outputs if out.uses() or out.is_graph_output()]) > 1
+    return "it has several outputs" if several and node.op_type != "Split" else None
+
+
+def stands_alone(node: ir.Node, target: Target) -> bool:
+    """Returns whether a Relu or Clip runs on codes of its own, since nothing absorbs it.
+
+    It does so on targets where all in between has to run on integers.
+    """
+    rule = target.ops.get(node.op_type)
+    if rule is None or not rule.vanishes or not target.whole:
+        return False
+    low, high = clip_bounds(node)
+    return low <= high and _absorbed_obstacle(node, target) is not None
 
 
 def _heavy_obstacle(node: ir.Node) -> str | None:

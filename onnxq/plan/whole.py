@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxq.graph.query import read_values
+from onnxq.plan.obstacles import stands_alone
 from onnxq.plan.target import OpKind
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _reason(
     for value in read:
         if value in left:
             return f"behind '{left[value]}', which integers do not carry"
-    if target.ops[node.op_type].kind is OpKind.ABSORBED:
+    absorbed = target.ops[node.op_type].kind is OpKind.ABSORBED
+    if absorbed and not stands_alone(node, target):
         producer = read[0].producer()
         if producer is None or str(producer.name) in found:
             return "part of the float layer in front of it"

@@ -17,7 +17,12 @@ from onnxq.graph.roles import attribute, reaches, weight_channel_axis
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.groups import merge_groups
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.obstacles import data_positions, multiplies_values, obstacle
+from onnxq.plan.obstacles import (
+    data_positions,
+    multiplies_values,
+    obstacle,
+    stands_alone,
+)
 from onnxq.plan.placement import cheapest, cost_reason
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import PerAxis, PerTensor, QuantSpec
@@ -121,7 +126,8 @@ class AssignIntegers(PlanPass):
             if str(node.name) not in integer:
                 continue
             rule = target.ops[node.op_type]
-            inputs = [] if rule.vanishes else data_positions(node, rule)
+            absorbed = rule.vanishes and not stands_alone(node, target)
+            inputs = [] if absorbed else data_positions(node, rule)
             touched = [str(node.inputs[i].name) for i in inputs]  # type: ignore[union-attr]
             touched += [
                 str(out.name) for out in node.outputs if _planned_output(out, rule, integer, target)
@@ -131,7 +137,7 @@ class AssignIntegers(PlanPass):
             if (
                 self.per_channel
                 and target.channel_activations
-                and rule.kind in (OpKind.HEAVY, OpKind.ABSORBED)
+                and (rule.kind is OpKind.HEAVY or (rule.kind is OpKind.ABSORBED and absorbed))
                 and _free_channels(node, integer, target)
             ):
                 channels = QuantSpec(target.activation, symmetric=False, granularity=PerAxis(1))
@@ -156,7 +162,7 @@ class AssignIntegers(PlanPass):
 def _harmless_in_tail(node: ir.Node, target: Target) -> bool:
     """What vanishes into the last heavy node; most behind it would need one common scale."""
     rule = target.ops[node.op_type]
-    return rule.tail or rule.vanishes
+    return rule.tail or (rule.vanishes and not stands_alone(node, target))
 
 
 def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str], target: Target) -> bool:
@@ -164,7 +170,8 @@ def _planned_output(value: ir.Value, rule: OpRule, integer: frozenset[str], targ
     users = value.consumers()
     if len(users) == 1 and not value.is_graph_output():
         user = users[0]
-        if str(user.name) in integer and target.ops[user.op_type].vanishes:
+        absorbed = str(user.name) in integer and target.ops[user.op_type].vanishes
+        if absorbed and not stands_alone(user, target):
             return False
         if target.whole and str(user.name) in integer and _is_biased(value):
             return False

@@ -46,7 +46,6 @@ _HANDLERS: Mapping[str, Callable[[Scope], None]] = {
     **softmax.HANDLERS,
     **layer_norm.HANDLERS,
 }
-_ABSORBED = ("Relu", "Clip")
 
 
 class LowerToInteger(LoweringPass):
@@ -78,7 +77,7 @@ class LowerToInteger(LoweringPass):
             scope.node = node
             if node not in chosen:
                 scope.let_read()
-            elif not scope.is_held(node.outputs[0]) and node.op_type not in _ABSORBED:
+            elif not scope.is_held(node.outputs[0]):
                 _HANDLERS[node.op_type](scope)
         scope.leave()
         for node in reversed(integer):
@@ -87,5 +86,5 @@ class LowerToInteger(LoweringPass):
         return ir.passes.PassResult(model, modified=True)
 
     def _on_integers(self, node: ir.Node) -> bool:
-        known = node.op_type in _HANDLERS or node.op_type in _ABSORBED
-        return known and node.domain == "" and str(node.name) not in self.plan.float_nodes
+        known = node.op_type in _HANDLERS and node.domain == ""
+        return known and str(node.name) not in self.plan.float_nodes

@@ -1,14 +1,17 @@
-"""Add, Sub, Mul, Concat and LeakyRelu as integer sums of rescaled codes.
+"""Add, Sub, Mul, Concat, LeakyRelu and Clip as integer sums of rescaled codes.
 
 1. Both operands of Add and Sub are multiplied to the output's scale, added up and shifted once.
 2. Mul is exact in int32 before its one rescaling: |(x - x_zero) · (y - y_zero)| < 2^16.
-3. An operand that is constant needs no codes: it becomes part of the multiplier or of the addend.
+3. An operand that is constant, as a divisor has to be, needs no codes: it becomes part of the
+   multiplier or of the addend.
 4. Concat brings each input to the output's codes; those that share its params are copied.
 5. LeakyRelu and PRelu are the sum of two terms, max(x - zero, 0) and min(x - zero, 0).
+6. Relu and Clip that nothing absorbs bring codes to the output's, between those of their bounds.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +22,12 @@ from onnxq.graph.roles import attribute
 from onnxq.numerics.fixed_point import Term
 from onnxq.passes.lower.integer.rescale import plain_term, product_term, recoded, rescaled
 from onnxq.passes.lower.integer.scope import PLANAR, Scope
+from onnxq.plan.obstacles import clip_bounds
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from onnxq.passes.lower.integer.emitter import Codes
+    from onnxq.passes.lower.integer.emitter import Codes, Written
 
 __all__ = ["HANDLERS", "last_axis"]
 
@@ -88,6 +92,10 @@ def _mul(scope: Scope) -> None:
     last = _works_last(scope)
     target, stem = _target(scope)
     constants = [weight_of(value) for value in scope.node.inputs]
+    if scope.node.op_type == "Div":
+        if constants[1] is None or not np.all(constants[1]):
+            raise scope.refusal("its divisor is no constant other than 0")
+        constants[1] = 1.0 / constants[1].astype(np.float64)
     if any(constant is not None for constant in constants):
         position = 0 if constants[1] is not None else 1
         codes = scope.read(position, last=last)
@@ -161,11 +169,29 @@ def _leaky(scope: Scope) -> None:
     scope.write(target, found, last=last)
 
 
+def _clip(scope: Scope) -> None:
+    """Rule 6."""
+    last = _works_last(scope)
+    target, stem = _target(scope)
+    codes, wanted = scope.read(0, last=last), scope.written(target)
+    ends = np.array([_code(bound, wanted) for bound in clip_bounds(scope.node)])
+    low, high = np.clip(ends, *wanted.limits)
+    bounded = replace(wanted, limits=(int(low), int(high)))
+    scope.write(target, recoded(scope, codes, bounded, stem), last=last)
+
+
+def _code(bound: float, wanted: Written) -> float:
+    return float(np.rint(bound / wanted.scale) + wanted.zero)
+
+
 HANDLERS = {
     "Add": _add,
     "Sub": _add,
+    "Div": _mul,
     "Mul": _mul,
+    "Clip": _clip,
     "Concat": _concat,
     "LeakyRelu": _leaky,
     "PRelu": _leaky,
+    "Relu": _clip,
 }

@@ -52,15 +52,34 @@ def _elu(x: Reals, node: ir.Node) -> Reals:
     return np.asarray(np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), np.float64)
 
 
+def _celu(x: Reals, node: ir.Node) -> Reals:
+    alpha = float(attribute(node, "alpha", 1.0))
+    return np.asarray(np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)), np.float64)
+
+
+def _selu(x: Reals, node: ir.Node) -> Reals:
+    alpha = float(attribute(node, "alpha", 1.67326319217681884765625))
+    gamma = float(attribute(node, "gamma", 1.05070102214813232421875))
+    inner = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.asarray(gamma * inner, np.float64)
+
+
 FUNCTIONS: dict[str, Function] = {
+    "Abs": lambda x, _: np.abs(x),
+    "Celu": _celu,
     "Elu": _elu,
+    "Erf": lambda x, _: _erf(x),
     "Exp": lambda x, _: np.exp(x),
     "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda x, _: x * np.clip(x / 6 + 0.5, 0, 1),
     "Mish": lambda x, _: x * np.tanh(_softplus(x)),
+    "Neg": lambda x, _: -x,
+    "Selu": _selu,
     "Sigmoid": _sigmoid,
     "Softplus": lambda x, _: _softplus(x),
+    "Softsign": lambda x, _: x / (1 + np.abs(x)),
+    "Sqrt": lambda x, _: np.sqrt(np.maximum(x, 0)),
     "Tanh": lambda x, _: np.tanh(x),
 }
 """Operator → the function in float64, of x and the node that holds its attributes."""

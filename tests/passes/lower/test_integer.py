@@ -36,6 +36,12 @@ CASES = {
     "same padding": 'y = Conv<auto_pad="SAME_UPPER",strides=[2,2]>(x, w3)',
     "relu": "c = Conv(x, w1, b) y = Relu(c)",
     "clip": "c = Conv(x, w1) y = Clip(c, low, high)",
+    "relu of what others read": "r = Relu(x) y = Add(r, x)",
+    "relu alone": "y = Relu(x)",
+    "relu behind a pool": "m = MaxPool<kernel_shape=[2,2]>(x) y = Relu(m)",
+    "clip above 0": "y = Clip(x, high)",
+    "clip alone": "y = Clip(x, low, high)",
+    "div constant": "y = Div(x, k)",
     "add": "y = Add(x, v)",
     "add relu": "a = Add(x, v) y = Relu(a)",
     "add itself": "y = Add(x, x)",
@@ -61,6 +67,13 @@ CASES = {
     "softplus": "y = Softplus(x)",
     "mish": "y = Mish(x)",
     "exp": "y = Exp(x)",
+    "abs": "y = Abs(x)",
+    "celu": "y = Celu<alpha=0.7>(x)",
+    "erf": "y = Erf(x)",
+    "neg": "y = Neg(x)",
+    "selu": "y = Selu(x)",
+    "softsign": "y = Softsign(x)",
+    "sqrt": "a = Abs(x) y = Sqrt(a)",
     "max pool": "y = MaxPool<kernel_shape=[2,3],strides=[2,2],pads=[0,1,0,1]>(x)",
     "max pool, rounded up": "y = MaxPool<kernel_shape=[3,2],strides=[2,2],ceil_mode=1>(x)",
     "average pool": "y = AveragePool<kernel_shape=[2,2],strides=[2,1]>(x)",
@@ -295,11 +308,11 @@ def test_narrow_codes_and_uses_of_their_own() -> None:
 def test_all_behind_what_integers_do_not_carry_stays_float() -> None:
     source = build(
         "f (float[1,8,6,5] x, float[8,8,1,1] w) => (float[1,8,6,5] o, float[1,8,6,5] p)"
-        " { c = Conv(x, w) e = Erf(c) o = Conv(e, w) p = Conv(c, w) }",
+        " { c = Conv(x, w) e = Sin(c) o = Conv(e, w) p = Conv(c, w) }",
         w=rng_weight(8, 8, 1, 1),
     )
     made = forms(source)
-    assert made.plan.float_nodes["node_e"] == "integer has no integer kernel for Erf"
+    assert made.plan.float_nodes["node_e"] == "integer has no integer kernel for Sin"
     assert made.plan.float_nodes["node_o"] == "behind 'node_e', which integers do not carry"
     assert "node_p" not in made.plan.float_nodes
     assert prove_integer(made.integer).violations == ()
@@ -309,10 +322,22 @@ def test_all_behind_what_integers_do_not_carry_stays_float() -> None:
         np.testing.assert_allclose(found[name], array, atol=0.05 * np.abs(array).max())
 
 
+@pytest.mark.parametrize("line", ["e = Div(c, c)", "e = Div(one, c)", "e = PRelu(c, c)"])
+def test_what_must_be_constant_is_named(line: str) -> None:
+    source = build(
+        "f (float[1,8,6,5] x, float[8,8,1,1] w, float one) => (float[1,8,6,5] o)"
+        f" {{ c = Conv(x, w) {line} o = Conv(e, w) }}",
+        w=rng_weight(8, 8, 1, 1),
+        one=np.float32(1),
+    )
+    reason = forms(source).plan.float_nodes["node_e"]
+    assert reason in ("an operand is no constant", "an operand is no float activation")
+
+
 def test_float_in_front_of_the_first_quantization_is_allowed() -> None:
     source = build(
         "f (float[1,8,6,5] x, float[8,8,1,1] w) => (float[1,8,6,5] o)"
-        " { e = Erf(x) o = Conv(e, w) }",
+        " { e = Sin(x) o = Conv(e, w) }",
         w=rng_weight(8, 8, 1, 1),
     )
     made = forms(source)
