@@ -22,6 +22,7 @@ from onnxq.pipeline_file import Pipeline
 __all__ = [
     "FIDELITIES",
     "METRICS",
+    "PATHS",
     "READERS",
     "SENSITIVITIES",
     "Choice",
@@ -275,3 +276,6 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
     }
 )
 """Field of the configuration → its reader."""
+
+PATHS = frozenset(name for name, reader in READERS.items() if reader is _path)
+"""Fields that name files."""

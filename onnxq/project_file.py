@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onnxq.errors import ConfigError
-from onnxq.options import READERS
+from onnxq.options import PATHS, READERS
 from onnxq.toml_file import read_toml
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ COMMAND_LINE, DEFAULT = "command line", "default"
 """Where an option came from, if not from a file."""
 
 _DATA = "data"
-_PATHS = frozenset({"output", "plan", "save_plan", "json", "report", "pipeline"})
 _MAYBE_PATHS = frozenset({"preprocess", "target"})
 
 
@@ -117,7 +116,7 @@ def _located(folder: Path, name: str, value: object) -> object:
     if not isinstance(value, str) or not value:
         return value
     beside = folder / value
-    if name in _PATHS:
+    if name in PATHS or name == "pipeline":
         return str(beside) if value != "-" else value
     if name in _MAYBE_PATHS:
         return str(beside) if value.endswith(".toml") else value

@@ -71,13 +71,15 @@ def test_what_is_typed_counts_more_and_every_origin_is_told(tmp_path: Path) -> N
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "feeds.py").touch()
-    text = 'data = "images"\nreport = "r.html"\ntarget = "own.toml"\npreprocess = "yolo"\n'
+    paths = 'data = "images"\nreport = "r.html"\npareto = "f.csv"\n'
+    text = f'{paths}target = "own.toml"\npreprocess = "yolo"\n'
 
     found = ProjectFile.of(written(tmp_path, text)).options
 
     assert found == {
         "data": str(tmp_path / "images"),
         "report": str(tmp_path / "r.html"),
+        "pareto": str(tmp_path / "f.csv"),
         "target": str(tmp_path / "own.toml"),
         "preprocess": "yolo",
     }

@@ -72,6 +72,8 @@ class QuantPlan:
         kept_float: Names of those that must not be fused into an integer kernel either: somebody
             asked for it, or the signal needs it.
         half: Names of nodes that compute in half precision; they read and write no codes.
+        bit_costs: Name of a layer → bits → what its weight in so many was expected to cost at the
+            outputs, where bits were chosen by that; for the report.
         notes: What was decided where and why, in order.
     """
 
@@ -83,10 +85,11 @@ class QuantPlan:
     float_nodes: Mapping[str, str] = field(default_factory=dict)
     kept_float: frozenset[str] = frozenset()
     half: frozenset[str] = frozenset()
+    bit_costs: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("values", "uses", "clusters", "bias_shift", "float_nodes"):
+        for name in ("values", "uses", "clusters", "bias_shift", "float_nodes", "bit_costs"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def of(self, value: str, use: Use | None = None) -> ValuePlan | None:

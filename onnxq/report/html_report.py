@@ -26,6 +26,7 @@ from onnxq.report.page.flow import flow
 from onnxq.report.page.kernels import operator_bars
 from onnxq.report.page.refusals import refusals
 from onnxq.report.page.rows import node_rows
+from onnxq.report.page.sensitivity import sensitivity
 from onnxq.report.page.story import cards, lead, steps
 from onnxq.report.page.values import histograms, weight_ranges
 from onnxq.report.ranges import HEADS, cells, quant_ranges
@@ -84,6 +85,7 @@ def _sections(result: Result, found: dict[str, Any]) -> dict[str, str]:
         "done": result.trace,
         "depth": found["depth"],
         "front": result.front,
+        "sensitivity": found["costs"],
         "layers": result.heavy or found["flow"],
         "values": data["values"] or quant_ranges(result.plan),
         "weights": data["weights"],
@@ -91,6 +93,7 @@ def _sections(result: Result, found: dict[str, Any]) -> dict[str, str]:
         "detections": found["drawings"],
         "graph": found["flow"],
         "refusals": refusals(result),
+        "lint": result.findings,
         "reproduce": True,
     }
     return {name: f"{name}.html" for name, content in shown.items() if content}
@@ -100,12 +103,13 @@ def _evidence(result: Result, rows: list[NodeRow]) -> dict[str, Any]:
     """Returns what the sections show that only ``--report`` collects."""
     found = result.evidence
     if found is None:
-        return {"data": None, "depth": None, "flow": None, "bars": [], "drawings": []}
+        return dict.fromkeys(("data", "depth", "costs", "flow", "bars", "drawings"))
     values = [] if found.stats is None else histograms(found.stats, result.plan)
     times = found.float_times, found.integer_times
     return {
         "data": {"values": values, "weights": weight_ranges(found.weights)},
         "depth": depth(rows),
+        "costs": sensitivity(result.plan, rows),
         "flow": flow(found.model, rows, frozenset(result.plan.values)),
         "bars": operator_bars(*times) if any(times) else [],
         "drawings": found.drawings,

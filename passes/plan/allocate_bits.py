@@ -7,7 +7,7 @@ What a width costs a layer is estimated at the float model, each layer alone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,13 @@ from onnxq.plan.allocation import FLOAT_BITS
 from onnxq.plan.note import Note, NoteKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from onnxq.budget import Budget
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.search.bit_front import BitFront, Chosen
+
+    LayerCosts = tuple[str, dict[int, float]]
 
 __all__ = ["AllocateBits"]
 
@@ -64,24 +66,18 @@ class AllocateBits(PlanPass):
             return plan
         front = self.front(context, plan, self.sensitivity)
         chosen = front.at(self.budgets)
-        return chosen.plan.with_notes([*self._layers(context, front, chosen), *self._sums(chosen)])
+        costs = _costs(context, front)
+        plan = replace(chosen.plan, bit_costs={name: costs[name][1] for name in costs})
+        return plan.with_notes([*self._layers(costs, chosen), *self._sums(chosen)])
 
-    def _layers(self, context: PlanContext, front: BitFront, chosen: Chosen) -> list[Note]:
-        choices = {one.name: one for one in front.choices}
+    def _layers(self, costs: Mapping[str, LayerCosts], chosen: Chosen) -> list[Note]:
         notes = []
-        for node in context.model.graph:
-            name = str(node.inputs[_WEIGHT_POSITION].name) if heavy(node) else ""  # type: ignore[union-attr]
-            if not name or name not in choices:
-                continue
-            bits = chosen.allocation.options[name].bits
-            costs = ", ".join(
-                f"{option.bits}: {option.loss:.3g}"
-                for option in choices[name].options
-                if option.bits < FLOAT_BITS
-            )
+        for name, (weight, by_bits) in costs.items():
+            bits = chosen.allocation.options[weight].bits
+            told = ", ".join(f"{width}: {loss:.3g}" for width, loss in by_bits.items())
             what = "float" if bits == FLOAT_BITS else f"{bits} bits"
-            text = f"{what}; {self.sensitivity} cost of bits {costs}"
-            notes.append(Note(NoteKind.FIRED, self.name, str(node.name), text))
+            text = f"{what}; {self.sensitivity} cost of bits {told}"
+            notes.append(Note(NoteKind.FIRED, self.name, name, text))
         return notes
 
     def _sums(self, chosen: Chosen) -> list[Note]:
@@ -92,3 +88,16 @@ class AllocateBits(PlanPass):
         ]
         texts.append(f"{self.sensitivity} cost: {chosen.allocation.loss:.4g} in all")
         return [Note(NoteKind.INFO, self.name, "graph", text) for text in texts]
+
+
+def _costs(context: PlanContext, front: BitFront) -> dict[str, LayerCosts]:
+    """Returns layer → its weight, and bits → loss for all widths but float, in graph order."""
+    choices = {one.name: one for one in front.choices}
+    found = {}
+    for node in context.model.graph:
+        weight = str(node.inputs[_WEIGHT_POSITION].name) if heavy(node) else ""  # type: ignore[union-attr]
+        if weight in choices:
+            options = choices[weight].options
+            costs = {option.bits: option.loss for option in options if option.bits < FLOAT_BITS}
+            found[str(node.name)] = (weight, costs)
+    return found

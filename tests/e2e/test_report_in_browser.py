@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 import onnxq
+from onnxq.report.front import FrontPoint
 from onnxq.report.html_report import html_report
 from tests.report.page.deep import deep_result
+from tests.report.page.evidence import result_with_evidence
 from tools.models.testset import MODELS
 
 if TYPE_CHECKING:
@@ -267,6 +269,20 @@ def test_a_narrow_screen_does_not_scroll_sideways(browser: Browser, detector: Pa
     page.set_viewport_size({"width": 400, "height": 800})
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_what_only_some_runs_have_is_drawn_too(browser: Browser, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    points = (FrontPoint(4, 50, 0.5, None, 0.5, 20.0), FrontPoint(8, 90, 0.9, None, 0.1, 30.0))
+    result = result_with_evidence(front=points)
+    report.write_text(html_report(result), "utf-8")
+
+    page = opened(browser, report)
+
+    for name in ("front", "sensitivity", "lint"):
+        assert page.locator(f"#{name}").is_visible()
+    page.locator("#sensitivity-chart [data-row='3']").first.click()
+    assert page.locator("tr.chosen").get_attribute("id") == "n3"
 
 
 def test_a_thousand_nodes_can_be_read(browser: Browser, deep: Path) -> None:

@@ -111,6 +111,7 @@ def test_it_has_a_section_for_all_that_was_measured(made: Result) -> None:
         "summary",
         "done",
         "depth",
+        "sensitivity",
         "layers",
         "values",
         "weights",
@@ -118,6 +119,7 @@ def test_it_has_a_section_for_all_that_was_measured(made: Result) -> None:
         "detections",
         "graph",
         "refusals",
+        "lint",
         "reproduce",
     ]
 

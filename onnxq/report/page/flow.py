@@ -25,7 +25,7 @@ _LETTER = 7.0
 _WIDEST = 190.0
 _NARROWEST = 74.0
 _GAP = 22.0
-_KINDS = ("integer", "float", "other", "end")
+_KINDS = ("integer", "half", "float", "other", "end")
 
 
 class Box(NamedTuple):
@@ -33,7 +33,7 @@ class Box(NamedTuple):
 
     Attributes:
         row: Number of its row in the table; 0 for inputs and outputs of the model.
-        runs: "integer", "float", "other", or "end" for inputs and outputs of the model.
+        runs: "integer", "half", "float", "other", or "end" for inputs and outputs of the model.
         title: First line.
         subtitle: Second line.
         x: Left side.
@@ -57,8 +57,8 @@ class Line(NamedTuple):
 
     Attributes:
         path: As in SVG.
-        runs: "integer" for what is quantized or never leaves an integer kernel, else "float", or
-            "other" for what holds no real numbers.
+        runs: "integer" for what is quantized or never leaves an integer kernel, "half" between
+            nodes in half precision, "other" for what holds no real numbers, else "float".
     """
 
     path: str
@@ -210,6 +210,8 @@ def _carried(nodes: Sequence[_Node], source: int, target: int, quantized: frozen
     value = nodes[target].values[nodes[target].inputs.index(source)]
     if value in quantized or ends == ("integer", "integer"):
         return "integer"
+    if ends == ("half", "half"):
+        return "half"
     return "other" if ends[0] == "other" else "float"
 
 

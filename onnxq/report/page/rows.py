@@ -37,7 +37,7 @@ class NodeRow:
             output where nothing was measured.
         shape: Its first output's, such as ``1×32×52×52``; empty if unknown.
         macs: Multiply-accumulates of one sample; 0 for all but heavy nodes.
-        runs: "integer", "float", or "other" for what computes no real numbers.
+        runs: "integer", "half", "float", or "other" for what computes no real numbers.
         weight_bits: Of its weight; None without one.
         value_bits: Of that value; None = float.
         whole: SQNR there in dB; None if it was not measured.
@@ -102,9 +102,11 @@ def node_rows(result: Result) -> list[NodeRow]:
 
 def _runs(node: ir.Node, result: Result, measured: bool | None) -> str:
     """What really ran, where onnxruntime told; else what the plan says."""
+    plan = result.plan
+    if str(node.name) in plan.half:
+        return "half"
     if measured is not None:
         return "integer" if measured else "float"
-    plan = result.plan
     if all(value.dtype is not None and value.dtype not in _REAL for value in node.outputs):
         return "other"
     if str(node.name) in plan.float_nodes:

@@ -67,6 +67,7 @@ def test_every_layer_and_budget_is_told() -> None:
         (NoteKind.INFO, "graph", "size=0.625x: 0.625x spent, does not bind"),
         (NoteKind.INFO, "graph", "trace cost: 0.25 in all"),
     ]
+    assert found.bit_costs == {"node_c": {4: 0.5, 8: 0.25}, "node_y": {4: 0.1}}
 
 
 def test_without_a_budget_nothing_is_asked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxq.conformance.finding import Finding, Severity
 from onnxq.numerics.statistics import Stats, ValueStats
 from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 from onnxq.plan.spec import IntType, QParams, QuantSpec
@@ -39,6 +40,7 @@ def result_with_evidence(**changes: object) -> Result:
     plan = QuantPlan(
         values={"x": planned(0.02, 128), "r": planned(0.01), "w": planned(0.01, 128)},
         float_nodes={"node_b": "its range collapses", "node_y": "output tail"},
+        bit_costs={"node_a": {4: 0.25, 8: 0.001}, "node_b": {4: 3.0, 8: 0.0}},
     )
     evidence = Evidence(
         model=model,
@@ -70,6 +72,11 @@ def result_with_evidence(**changes: object) -> Result:
             HeavyLayer("b", "Conv", 1024, integer=False),
         ),
         "stayed_float": (FloatNode("node_b", "Conv", 1024, "its range collapses"),),
+        "findings": (
+            Finding(
+                "bias-type", Severity.WARNING, "node_b", "Conv", "its bias is float", "round it"
+            ),
+        ),
         "command": "onnxq optimize net.onnx --data images",
     }
     return sample_result(**{**fields, **changes})

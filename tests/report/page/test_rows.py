@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.report.evidence import Evidence
@@ -68,3 +69,12 @@ def test_arithmetic_on_shapes_is_neither_float_nor_integer() -> None:
     result = sample_result(plan=plan, heavy=(), evidence=Evidence(model=model))
 
     assert [row.runs for row in node_rows(result)] == ["other", "float"]
+
+
+def test_what_computes_in_half_precision_is_told_apart() -> None:
+    result = result_with_evidence()
+    plan = replace(result.plan, half=frozenset({"node_b"}))
+
+    rows = node_rows(result_with_evidence(plan=plan))
+
+    assert [row.runs for row in rows] == ["integer", "integer", "half", "float"]

@@ -54,7 +54,7 @@
     const body = table.tBodies[0];
     const first = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+    heads.forEach((head, column) => head.firstElementChild?.addEventListener("click", () => {
       const next = { none: "ascending", ascending: "descending", descending: "none" };
       const order = next[head.getAttribute("aria-sort")];
       heads.forEach((other) => other.setAttribute("aria-sort", other === head ? order : "none"));
@@ -101,7 +101,7 @@
     chosen = number;
     row.classList.add("chosen");
     box?.classList.add("chosen");
-    document.querySelector(`#depth-chart [data-row="${number}"]`)?.classList.add("chosen");
+    document.querySelectorAll(`.chart [data-row="${number}"]`).forEach((point) => point.classList.add("chosen"));
     ["layer-detail", "graph-detail"].forEach((id) => $(id)?.replaceChildren(...detail(row, id)));
     if (table) inside(row.closest(".grid"), row);
     if (graph && box) centre(box);
@@ -166,10 +166,10 @@
       } else return;
       event.preventDefault();
     });
-    $("depth-chart")?.addEventListener("click", (event) => {
+    document.querySelectorAll(".chart").forEach((chart) => chart.addEventListener("click", (event) => {
       const point = event.target.closest("[data-row]");
       if (point) { choose(point.dataset.row); reveal("layers"); }
-    });
+    }));
   }
 
   // ---- figures ----------------------------------------------------------------------------------
@@ -425,6 +425,7 @@
   layers();
   filterable("refusals");
   filterable("ranges");
+  filterable("lint");
   figures();
   graph();
   copying();
