@@ -86,7 +86,7 @@ class Config(Options):
         provider: What onnxruntime runs the models on for calibration, fidelity and latency.
         format: Form of the quantized model: "qdq", "qoperator" for operators on codes, or "integer"
             with no float in between.
-        io: What an integer model takes and gives: "float", or "integer" for codes.
+        io: What the model takes and gives: "float", "integer" for codes, or "half" for float16.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
         task: What the outputs mean: "auto", "classification", "detection" or "generic".
@@ -227,10 +227,12 @@ class Config(Options):
             )
 
     def _refuse_idle_io(self) -> None:
+        if self.io == "half" and "fp16" not in self.format:
+            raise ConfigError("--io half needs --format fp16 or qdq+fp16; give both")
         if self.io == "integer" and self.format != "integer":
             raise ConfigError("--io integer needs --format integer; give both")
-        if self.io == "integer" and self.embed_preprocess:
-            raise ConfigError("--embed-preprocess takes images, not codes; leave --io integer out")
+        if self.io != "float" and self.embed_preprocess:
+            raise ConfigError(f"--embed-preprocess takes images; leave --io {self.io} out")
 
     def _refuse_shared_paths(self) -> None:
         written: dict[str, str] = {}

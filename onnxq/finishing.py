@@ -8,6 +8,7 @@ from onnxq.data.embed import embed_preprocess, embeddable
 from onnxq.data.guess import guess_preprocess
 from onnxq.data.presets import load_preprocess
 from onnxq.errors import ConfigError
+from onnxq.graph.half_io import with_half_io
 from onnxq.graph.integer_io import with_integer_io
 from onnxq.runtime.extensions import require_extensions
 from onnxq.runtime.session import make_session
@@ -39,12 +40,15 @@ def front_of(original: ir.Model, config: Config) -> Preprocess | None:
 
 def finished(quantized: ir.Model, front: Preprocess | None, config: Config) -> ir.Model:
     """Returns what is written of what was measured."""
+    if config.io == "half":
+        quantized = with_half_io(quantized)
     if config.io == "integer":
         whole = with_integer_io(quantized)
-        make_session(whole, trial=True)
-        return whole
-    if front is None:
+    elif front is not None:
+        whole = embed_preprocess(quantized, front)
+    elif config.io == "half":
+        whole = quantized
+    else:
         return quantized
-    whole = embed_preprocess(quantized, front)
     make_session(whole, trial=True)
     return whole

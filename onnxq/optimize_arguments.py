@@ -169,9 +169,10 @@ Format = Annotated[
 Io = Annotated[
     str,
     typer.Option(
-        metavar="float|integer",
+        metavar="float|integer|half",
         autocompletion=choices("io"),
-        help="What a model of --format integer takes and gives; scales are in its metadata.",
+        help="What the model takes and gives: float; integer (with --format integer; scales are in "
+        "the metadata); or half (with fp16).",
     ),
 ]
 KeepFloat = Annotated[

@@ -256,7 +256,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "target": _word,
         "provider": _word,
         "format": _choice("qdq", "qoperator", "integer", "fp16", "qdq+fp16"),
-        "io": _choice("float", "integer"),
+        "io": _choice("float", "integer", "half"),
         "keep_float": _words,
         "require": _requirements,
         "task": _choice("auto", "classification", "detection", "generic"),

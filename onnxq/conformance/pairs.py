@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["double_pair", "pair_form", "pair_mismatch", "wasted_pair"]
 
 
+_SHAPE = "zero point of shape"
+
+
 def _found(node: ir.Node, rule: str, severity: Severity, text: str, mend: str) -> Finding:
     return Finding(rule, severity, label(node), node.op_type, text, mend)
 
@@ -36,6 +39,8 @@ def pair_form(node: ir.Node) -> Iterator[Finding]:
         )
         return
     for line in violations_of_qdq_node(node):
+        if _SHAPE in line and read_pair(node).axis is None and not read_pair(node).block:
+            continue  # one number is one number, in a list or not
         text = line.removeprefix(f"node '{node.name}' ")
         yield _found(node, "pair-form", Severity.ERROR, f"it {text}", "quantize it anew")
 

@@ -177,6 +177,10 @@ CLEAN = {
     "cpu-sum": Fault("cpu", TWO, TWO_DATA),
     "cpu-moved": Fault("cpu", MOVED, {**MOVED_DATA, "ys": np.float32(0.02), "yz": np.uint8(128)}),
     "cpu-full-range": _conv(target="cpu-vnni", data={"wq": _codes(8, 4, 3, 3, most=127)}),
+    "cpu-lists": _conv(
+        ("float xs, uint8 xz", "float[1] xs, uint8 xz"),
+        data={"xs": np.full(1, 0.02, np.float32)},
+    ),
     "cpu-operators": Fault("cpu", OPERATOR, OPERATOR_DATA),
     "wasm": Fault("wasm", CONV, CONV_DATA),
     "tensorrt": Fault("tensorrt", SIGNED, SIGNED_DATA),

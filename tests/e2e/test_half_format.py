@@ -10,7 +10,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 import onnxq
-from onnxq.errors import TargetError
+from onnxq.errors import ConfigError, TargetError
 from onnxq.graph.io import to_bytes
 from onnxq.graph.query import is_op
 from tests.e2e.networks import classifier, detector, he, images, integer_heavy
@@ -147,6 +147,19 @@ def test_a_target_that_does_not_run_it_says_so(form: str, target: str, message: 
     with pytest.raises(TargetError) as caught:
         made(detector(), format=form, target=target)
     assert message in str(caught.value)
+
+
+def test_inputs_and_outputs_are_half_where_asked_for() -> None:
+    result = made(classifier(), format="fp16", io="half")
+    borders = (*result.model.graph.inputs, *result.model.graph.outputs)
+    assert {value.dtype for value in borders} == {ir.DataType.FLOAT16}
+    plain = made(classifier(), format="fp16")
+    feed = {"x": images(1)}
+    half = {"x": feed["x"].astype(np.float16)}
+    found, wanted = run(result.model, half)["y"], run(plain.model, feed)["y"]
+    np.testing.assert_allclose(found.astype(np.float32), wanted, rtol=0.01, atol=0.01)
+    with pytest.raises(ConfigError, match="--io half needs --format fp16"):
+        made(classifier(), io="half")
 
 
 def test_keep_float_keeps_float32() -> None:
