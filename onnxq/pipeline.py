@@ -20,7 +20,7 @@ from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.graph.spec_integer import check_integer
 from onnxq.manager import PassManager, silent, teller
-from onnxq.passes.lower import lowering_of
+from onnxq.passes.lower import lowered, lowering_of
 from onnxq.passes.plan import deciding_passes
 from onnxq.passes.rewrite import float_rewrites
 from onnxq.plan.check import check_plan
@@ -95,7 +95,8 @@ def optimize(
     front = front_of(original, config)
     samples = _samples(data, original, config)
     task = _task(original, samples, config)
-    gatherer = Gatherer(source, original, samples, task, config, tell)
+    as_qdq = partial(lowered, target=target)
+    gatherer = Gatherer(source, original, samples, task, config, tell, as_qdq)
     manager = _manager(gatherer, foreign)
     shaped, warnings = with_fixed_shapes(original, samples, target, warnings)
     model, prior = _rewritten(shaped, samples, manager, config, foreign)

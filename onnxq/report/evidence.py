@@ -77,6 +77,8 @@ class Evidence:
         shapes: Value name → the shape that one sample gave it.
         stats: Of the values that were observed; None without data.
         layers: In the order of the quantized model; empty without data.
+        layers_as_qdq: Whether they were measured on the QDQ form of the same plan, as the values of
+            the model itself are codes.
         weights: Of layers with weights, in graph order.
         float_times: Kernels of the model as it was given, on one sample; empty without data.
         integer_times: Kernels of the quantized model on the same sample.
@@ -88,6 +90,7 @@ class Evidence:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stats: Stats | None = None
     layers: tuple[LayerError, ...] = ()
+    layers_as_qdq: bool = False
     weights: tuple[WeightRanges, ...] = ()
     float_times: tuple[KernelTime, ...] = ()
     integer_times: tuple[KernelTime, ...] = ()

@@ -25,6 +25,8 @@ from onnxq.runtime.matching import match_layers
 from onnxq.runtime.reader_factors import reader_factors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import onnx_ir as ir
 
     from onnxq.config import Config
@@ -39,6 +41,7 @@ __all__ = ["Gatherer"]
 
 logger = logging.getLogger(__name__)
 
+_FORMATS_OF_CODES = ("integer", "qoperator")
 _LAYER_SAMPLES = 4
 _PICTURES_LOOKED_AT = 8
 _PICTURES_SHOWN = 4
@@ -57,6 +60,7 @@ class Gatherer:
         task: What the outputs mean.
         config: The options; without a report among them, nothing is collected.
         tell: Is told how far it has come.
+        as_qdq: Makes the QDQ form of a plan, whose layers can be compared where values are codes.
         watch: Is to be shown the model ahead of every rewrite; None = it need not.
     """
 
@@ -66,6 +70,7 @@ class Gatherer:
     task: Task
     config: Config
     tell: Progress
+    as_qdq: Callable[[ir.Model, QuantPlan], ir.Model]
     watch: WeightWatch | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,9 +99,12 @@ class Gatherer:
         )
         if self.samples.any:
             feed = next(iter(self.samples.spread(1)))
+            codes = self.config.format in _FORMATS_OF_CODES
+            compared = self.as_qdq(context.model, plan) if codes else quantized
             seen = replace(
                 seen,
-                layers=self._layers_if_comparable(context.model, quantized),
+                layers=self._layers_if_comparable(context.model, compared),
+                layers_as_qdq=codes,
                 float_times=tuple(kernel_times(self.original, feed)),
                 integer_times=tuple(kernel_times(quantized, feed)),
                 drawings=self._drawings(quantized),

@@ -80,3 +80,15 @@ def test_what_cannot_be_compared_leaves_the_chart_out(
     assert result.evidence is not None
     assert result.evidence.layers == ()
     assert "no errors along the depth: no kernel" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["integer", "qoperator"])
+def test_layers_whose_values_are_codes_are_compared_as_qdq(form: str, tmp_path: Path) -> None:
+    data, report = {"x": images(8)}, tmp_path / "r.html"
+
+    made = onnxq.optimize(classifier(), data, threads=1, report=report, format=form)
+
+    assert made.evidence is not None
+    assert made.evidence.layers_as_qdq
+    assert len(made.evidence.layers) > 2
+    assert "It was measured on the QDQ form" in report.read_text("utf-8")

@@ -75,7 +75,8 @@ def weight_ranges(weights: Iterable[WeightRanges]) -> list[dict[str, Any]]:
     """Returns what the page needs to draw the channels of weights, the largest first.
 
     Keys: ``name``, ``channels`` (how many there are), ``before`` and ``after`` (of at most 256 of
-    them, evenly spread), ``even`` (:func:`evenness` before and after).
+    them, evenly spread), ``even`` (:func:`evenness` before and after), ``perChannel`` (whether each
+    has a scale of its own).
     """
     found = []
     for weight in weights:
@@ -88,6 +89,7 @@ def weight_ranges(weights: Iterable[WeightRanges]) -> list[dict[str, Any]]:
                 "channels": int(weight.before.size),
                 "before": [_short(x) for x in weight.before[order].tolist()],
                 "after": [_short(x) for x in weight.after[order].tolist()],
+                "perChannel": weight.per_channel,
                 "even": [_short(evenness(weight.before)), _short(evenness(weight.after))],
             }
         )

@@ -234,7 +234,7 @@
     return svg;
   }
 
-  const compared = (weight) => `${weight.channels} channels. Evenness ${weight.even[0].toFixed(2)} before, ${weight.even[1].toFixed(2)} after.`;
+  const compared = (weight) => `${weight.channels} channels with ${weight.perChannel ? "scales of their own" : "one scale"}. Evenness ${weight.even[0].toFixed(2)} before, ${weight.even[1].toFixed(2)} after.`;
 
   /** A figure with a list to choose from, and buttons to step through it. */
   function chooser(id, list, draw, text) {
