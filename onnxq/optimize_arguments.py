@@ -145,8 +145,8 @@ Rounding = Annotated[
     typer.Option(
         metavar="METHOD",
         autocompletion=choices("rounding"),
-        help="How weights of fewer than 8 bits are rounded: gptq+cd, gptq (by what comes out of "
-        "their layers on the samples), or nearest.",
+        help="How weights of fewer than 8 bits are rounded: gptq+cd, gptq, adaround (by what "
+        "comes out of their layers on the samples), or nearest.",
     ),
 ]
 Granularity = Annotated[

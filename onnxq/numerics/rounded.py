@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from onnxq.numerics.adaround import adaround
 from onnxq.numerics.damped import Damped
 from onnxq.numerics.rounding import (
     coordinate_descent,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Rounded", "rounded"]
 
-METHODS = ("gptq+cd", "gptq")
+METHODS = ("gptq+cd", "gptq", "adaround")
 """Names of the ways to round by second moments."""
 
 # What samples leave open is not all: they may not be quite like those to come.
@@ -76,7 +77,10 @@ def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may b
     target = least_squares_target(weight, anchor, damped, cross)
     scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least_scale)
     nearest = np.clip(np.rint(target / scale), *limits).astype(np.int32)
-    codes = gptq(target, damped, scale, limits)
+    if method == "adaround":
+        codes = adaround(target, damped.matrix, scale, limits)
+    else:
+        codes = gptq(target, damped, scale, limits)
     best = _Best(nearest, scale, target, damped.matrix)
     best.take(codes, scale)
     if method == "gptq+cd":

@@ -71,7 +71,8 @@ class RoundWeights(PlanPass):
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
-        method: How to round: "gptq+cd", "gptq", or "nearest", which leaves all as it is.
+        method: How to round: "gptq+cd", "gptq", "adaround", or "nearest", which leaves all as it
+            is.
         samples: How many calibration samples to run; None = as many as memory should hold of both
             models' values between layers (:mod:`onnxq.search.layer_moments`).
     """
@@ -108,7 +109,7 @@ class RoundWeights(PlanPass):
             layer = layers[str(node.name)]
             moments = layer_moments(layer, reals, codes, number)
             better = self._round(layer, moments, plan, pair_limit(node, context.target))
-            plan = _with(plan, layer, better, moments)
+            plan = _with(plan, layer, better, moments, self.method)
             _write(copy, layer, plan)
             gain = 10 * math.log10(max(better.before, 1e-30) / max(better.after, 1e-30))
             text = f"error {gain:.1f} dB below that of the nearest codes"
@@ -169,12 +170,14 @@ def _takes_bias(node: ir.Node) -> bool:
     return node.op_type in ("Conv", "Gemm")
 
 
-def _with(plan: QuantPlan, layer: CodedLayer, found: Rounded, moments: SecondMoments) -> QuantPlan:
+def _with(
+    plan: QuantPlan, layer: CodedLayer, found: Rounded, moments: SecondMoments, method: str
+) -> QuantPlan:
     """Returns ``plan`` with the layer's codes and, by rule 2, its bias shift."""
     node, name = layer.node, str(layer.node.inputs[1].name)  # type: ignore[union-attr]
     codes = from_rows(node, found.codes, layer.weight.shape)
     scale = found.scale.reshape(-1) if layer.plan.spec.axis is not None else found.scale.max()
-    params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32), "gptq")
+    params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32), method)
     plan = plan.with_values({name: replace(layer.plan, params=params, codes=kept(codes))})
     if not _takes_bias(node):
         return plan

@@ -94,6 +94,13 @@ def test_descent_adds_to_gptq() -> None:
     assert sqnr(context, descended) > sqnr(context, plain)
 
 
+def test_adaround_comes_closer_than_the_nearest_codes() -> None:
+    context = context_of(source())
+    plan = planned(context, 3)
+    better = revised(RoundWeights(lower, "adaround"), context, plan)
+    assert sqnr(context, better) > sqnr(context, plan) + 3
+
+
 def test_one_scale_for_a_weight_stays_one() -> None:
     context = context_of(source())
     plan = planned(context, 3, per_channel=False)
