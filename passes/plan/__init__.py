@@ -202,8 +202,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         CorrectBias(lower),
         *foreign,
     ]
-    if config.format == "integer":
-        # islands of float have no place between integers
+    if config.format == "integer":  # islands of float have no place between integers
         passes = [p for p in passes if p.name != KeepSignal.name]
     if not every:
         needed = needed_passes(config)
