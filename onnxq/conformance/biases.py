@@ -36,13 +36,12 @@ def bias(site: Site) -> Iterator[Finding]:
     if found is None:
         return
     if not site.target.integer_bias:
-        if site.target.symmetric:
-            yield site.finding(
-                "bias-type",
-                Severity.ERROR,
-                f"its bias is quantized, which {site.target.name} does not take",
-                "leave biases float",
-            )
+        yield site.finding(
+            "bias-type",
+            Severity.ERROR if site.target.refuses else Severity.WARNING,
+            f"its bias is quantized, which {site.target.name} does not take",
+            "leave biases float",
+        )
         return
     if found.dtype not in (None, ir.DataType.INT32):
         yield site.finding(

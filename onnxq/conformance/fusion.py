@@ -35,9 +35,17 @@ _LIMITS = {ir.DataType.UINT8: (0, 255), ir.DataType.INT8: (-128, 127)}
 
 def float_layer(site: Site) -> Iterator[Finding]:
     """A layer whose operands are float computes in float."""
-    if not site.layer or site.reads_codes or site.weight is not None:
+    if not site.layer or (site.heavy and (site.reads_codes or site.weight is not None)):
         return
-    yield site.finding("float-layer", Severity.NOTE, "it computes in float", "quantize it")
+    if site.heavy:
+        yield site.finding("float-layer", Severity.NOTE, "it computes in float", "quantize it")
+        return
+    yield site.finding(
+        "float-layer",
+        Severity.NOTE,
+        f"it computes in float: {site.target.name} has no integer kernel for {site.node.op_type}",
+        "leave it float, or replace it by a layer that has one",
+    )
 
 
 def attributes(site: Site) -> Iterator[Finding]:

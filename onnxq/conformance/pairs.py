@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxq.conformance.finding import Finding, Severity
-from onnxq.conformance.site import is_pair_node, label, quantizers, read_pair, same_params
+from onnxq.conformance.site import is_pair_node, label, read_pair, same_params
 from onnxq.graph.query import weight_of
 from onnxq.graph.spec_qdq import violations_of_qdq_node
 
@@ -70,16 +70,12 @@ def double_pair(node: ir.Node) -> Iterator[Finding]:
     if read_pair(maker).stored is not None:  # type: ignore[arg-type]
         return
     same = same_params(read_pair(maker), read_pair(node))  # type: ignore[arg-type]
+    more = "" if same else ", with another scale: onnxruntime makes one of both, with other results"
     yield _found(
         node,
         "double-pair",
         Severity.NOTE if same else Severity.WARNING,
-        "it quantizes what was dequantized just before"
-        + (
-            ""
-            if same
-            else ", with another scale: onnxruntime makes one of both, with other results"
-        ),
+        f"it quantizes what was dequantized just before{more}",
         "quantize the value once",
     )
 
@@ -112,6 +108,5 @@ def _has_kernel(node: ir.Node, target: Target) -> bool:
         return True
     if node.op_type in target.ops:
         return True
-    # what keeps a layer float on purpose, or the codes within bounds
-    shield = node.op_type in ("Max", "Clip") and target.onnxruntime_kernels
-    return shield and bool(quantizers(node.outputs[0]) or node.outputs[0].consumers())
+    # what keeps a layer float on purpose
+    return node.op_type == "Max" and target.onnxruntime_kernels

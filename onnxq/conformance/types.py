@@ -52,7 +52,7 @@ def activation_type(site: Site) -> Iterator[Finding]:
             why = "; a QuantizeLinear without a zero point writes uint8" if default else ""
             yield site.finding(
                 "activation-type",
-                Severity.ERROR if target.symmetric else Severity.WARNING,
+                Severity.ERROR if target.refuses else Severity.WARNING,
                 f"its activation is {_word(pair)}{why}",
                 f"quantize activations to {wanted}" + (", with a zero point" if default else ""),
             )

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.conformance.finding import Finding, Severity
-from onnxq.conformance.site import is_pair_node, quantizers
+from onnxq.conformance.site import quantizers
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import attribute
 from onnxq.numerics.pairs import kernel_rows, pair_excess
@@ -74,13 +74,14 @@ def asymmetric_weight(site: Site) -> Iterator[Finding]:
     unsigned = pair.zero_point.dtype == np.uint8
     if not (pair.zero_point.astype(np.int64) != (128 if unsigned else 0)).any():
         return
-    if site.target.onnxruntime_kernels:
+    target = site.target
+    if target.onnxruntime_kernels:
         severity, text = Severity.NOTE, "the zero point of its weight costs 10 to 100 % more time"
+    elif target.symmetric:
+        severity = Severity.ERROR if target.refuses else Severity.WARNING
+        text = f"its weight is not symmetric, which {target.name} asks for"
     else:
-        severity, text = (
-            Severity.ERROR,
-            f"its weight is not symmetric, which {site.target.name} asks for",
-        )
+        return
     yield site.finding("asymmetric-weight", severity, text, "quantize weights symmetrically")
 
 
@@ -133,9 +134,11 @@ def saturation(site: Site) -> Iterator[Finding]:
 
 def weight_only_layer(site: Site) -> Iterator[Finding]:
     """A weight that is dequantized in front of a float convolution is so at every run."""
-    if site.weight is None or site.reads_codes or site.node.op_type not in _CONVOLUTIONS:
+    if site.weight is None or site.node.op_type not in _CONVOLUTIONS:
         return
-    if is_pair_node(site.weight.node) and site.target.onnxruntime_kernels:
+    if site.reads_codes and site.heavy:
+        return
+    if site.target.onnxruntime_kernels:
         yield site.finding(
             "weight-only-layer",
             Severity.WARNING,

@@ -67,14 +67,17 @@ def operator_form(node: ir.Node, target: Target) -> Iterator[Finding]:
                 "quantize it ahead of time, with calibration data",
             )
         return
-    refuses = target.symmetric and target.multiplies
     yield Finding(
         "operator-form",
-        Severity.ERROR if refuses else Severity.WARNING,
+        Severity.ERROR if target.refuses else Severity.WARNING,
         label(node),
         node.op_type,
         f"{target.name} has no {node.op_type}; "
-        + ("it refuses the model" if refuses else "it runs on the CPU, with copies there and back"),
+        + (
+            "it refuses the model"
+            if target.refuses
+            else "the CPU runs it, with copies there and back"
+        ),
         "quantize with QuantizeLinear and DequantizeLinear around the float operators"
         if target.multiplies
         else "give it the float model, or half precision",

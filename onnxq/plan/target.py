@@ -104,6 +104,8 @@ class Target:
             layers between quantized values silently, unless these are shielded, and do arithmetic
             on codes.
         static_shapes: Whether all shapes must be known from the file.
+        refuses: Whether it refuses a model for what it does not take, rather than leave that to
+            another provider.
         opset: Least opset that it needs.
         pair_bound: Greatest |x₀w₀ + x₁w₁| of two neighbouring products that every machine of this
             target adds up without saturation; None = no such limit.
@@ -130,6 +132,7 @@ class Target:
     integer_bias: bool
     onnxruntime_kernels: bool
     static_shapes: bool
+    refuses: bool
     opset: int
     pair_bound: int | None
     ops: Mapping[str, OpRule]
@@ -250,6 +253,7 @@ def _made(name: str, where: str, table: Mapping[str, Any]) -> Target:
         integer_bias=data["bias"] == "int32",
         onnxruntime_kernels=data.get("onnxruntime_kernels", False),
         static_shapes=data.get("static_shapes", False),
+        refuses=data.get("refuses", False),
         opset=data["opset"],
         pair_bound=data.get("pair_bound") or None,
         ops={op: _rule(entry) for op, entry in data["ops"].items() if entry["kind"] != "float"},

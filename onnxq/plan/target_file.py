@@ -157,6 +157,7 @@ _VALUES: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "bias": ("int32 or float", lambda value: value in ("int32", "float")),
     "onnxruntime_kernels": ("true or false", _is_switch),
     "static_shapes": ("true or false", _is_switch),
+    "refuses": ("true or false", _is_switch),
     "whole": ("true or false", _is_switch),
     "pair_bound": ("a whole number, 0 for none", _is_whole),
 }

@@ -158,6 +158,7 @@ def _conv(
     target: str = "cpu",
     data: Mapping[str, Any] | None = None,
     found: set[tuple[str, str]] | None = None,
+    notes: set[tuple[str, str]] | None = None,
     opset: int = 21,
     integer: bool | None = None,
 ) -> Fault:
@@ -167,8 +168,12 @@ def _conv(
         assert old in text, old
         text = text.replace(old, new)
     constants = {**CONV_DATA, **(data or {})}
-    return Fault(target, text, constants, found or set(), opset=opset, integer=integer)
+    wanted = found or set(), notes or set()
+    return Fault(target, text, constants, *wanted, opset=opset, integer=integer)
 
+
+_SIGNED_WEIGHT = "int8[8,4,3,3] wq, float[8] ws, int8[8] wz"
+_UNSIGNED = {"wq": _codes(8, 4, 3, 3).view(np.uint8)}
 
 CLEAN = {
     "cpu": Fault("cpu", CONV, CONV_DATA, integer=True),
@@ -186,6 +191,18 @@ CLEAN = {
     "tensorrt": Fault("tensorrt", SIGNED, SIGNED_DATA),
     "openvino": Fault("openvino", SIGNED, SIGNED_DATA),
     "qnn": Fault("qnn", UNITS, UNITS_DATA),
+    "qnn-unsigned": Fault(
+        "qnn",
+        UNITS.replace(
+            "int8[8,4,3,3] wq, float[8] ws, int8[8] wz", "uint8[8,4,3,3] wq, float ws, uint8 wz"
+        ),
+        {
+            **UNITS_DATA,
+            "wq": _codes(8, 4, 3, 3).view(np.uint8),
+            "ws": np.float32(0.01),
+            "wz": np.uint8(7),
+        },
+    ),
     "cuda": Fault("cuda", HALF, {"w": np.ones((4, 4), np.float16)}),
     "coreml": Fault("coreml", HALF, {"w": np.ones((4, 4), np.float16)}),
 }
@@ -298,6 +315,25 @@ FAULTS = {
         ("(wq, ws, wz)", "(wq, ws)"),
         data={"wq": _codes(8, 4, 3, 3, most=7).astype(ml_dtypes.int4)},
         found={("packed-weight", "node_c")},
+        integer=False,
+    ),
+    "transposed convolution on the CPU": _conv(
+        ("Conv<pads=[1,1,1,1]>", "ConvTranspose<pads=[1,1,1,1]>"),
+        ("int8[8,4,3,3] wq", "int8[4,8,3,3] wq"),
+        ("<axis=0>(wq", "<axis=1>(wq"),
+        data={"wq": _codes(4, 8, 3, 3)},
+        found={("weight-only-layer", "node_c"), ("wasted-pair", "node_xq")},
+        notes={("float-layer", "node_c")},
+        integer=False,
+    ),
+    "uint8 weight for OpenVINO": Fault(
+        "openvino",
+        SIGNED.replace(
+            "int8[8,4,3,3] wq, float[8] ws, int8[8] wz",
+            "uint8[8,4,3,3] wq, float[8] ws, uint8[8] wz",
+        ),
+        {**SIGNED_DATA, "wq": _codes(8, 4, 3, 3).view(np.uint8), "wz": np.full(8, 7, np.uint8)},
+        {("weight-type", "node_c"), ("asymmetric-weight", "node_c")},
     ),
     "16-bit weight": _conv(
         ("int8[8,4,3,3] wq, float[8] ws, int8[8] wz", "int16[8,4,3,3] wq, float[8] ws"),
@@ -366,6 +402,7 @@ FAULTS = {
         ),
         {**SIGNED_DATA, "yz": np.int8(-128)},
         {("signed-activation", "node_c")},
+        integer=False,
     ),
     "16-bit activations": _conv(
         ("uint8", "uint16"),
