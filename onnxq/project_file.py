@@ -28,15 +28,12 @@ from onnxq.toml_file import read_toml
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["COMMAND_LINE", "DEFAULT", "PROJECT_FILE", "ProjectFile"]
-
-PROJECT_FILE = "onnxq.toml"
-"""The file that is looked for in the current folder."""
+__all__ = ["COMMAND_LINE", "DEFAULT", "ProjectFile"]
 
 COMMAND_LINE, DEFAULT = "command line", "default"
 """Where an option came from, if not from a file."""
 
-_DATA = "data"
+_FILE, _DATA = "onnxq.toml", "data"
 _MAYBE_PATHS = frozenset({"preprocess", "target"})
 
 
@@ -63,7 +60,7 @@ class ProjectFile:
             ConfigError: It cannot be read, has an unknown key, or a value that is not allowed; the
                 message names the file and the key.
         """
-        path = Path(PROJECT_FILE) if given is None else given
+        path = Path(_FILE) if given is None else given
         if given is None and not path.is_file():
             return cls()
         table = read_toml(path)

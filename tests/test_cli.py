@@ -449,6 +449,13 @@ def test_version_is_the_packages() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_into_a_pipe_goes_plain_text() -> None:
+    done = command("passes", TERM="xterm-256color")
+
+    assert done.stdout
+    assert "\x1b" not in done.stdout
+
+
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=["none", "--help", "-h"])
 def test_help_names_the_commands(words: list[str]) -> None:
     done = command(*words)

@@ -89,8 +89,10 @@ def test_it_allows_itself_its_own_script_alone(made: Result) -> None:
     )
 
 
-def test_every_link_and_label_has_its_place(made: Result) -> None:
-    page = html_report(made)
+@pytest.mark.parametrize("bare", [False, True], ids=["whole", "bare"])
+def test_every_link_has_its_place(made: Result, *, bare: bool) -> None:
+    empty = sample_result(heavy=(), stayed_float=(), notes=(), trace=())
+    page = html_report(empty if bare else made)
 
     ids = re.findall(r' id="([^"]*)"', page)
     assert sorted(ids) == sorted(set(ids))
