@@ -86,6 +86,7 @@ class Config(Options):
         provider: What onnxruntime runs the models on for calibration, fidelity and latency.
         format: Form of the quantized model: "qdq", "qoperator" for operators on codes, or "integer"
             with no float in between.
+        rescale: In what an integer model rescales: "int64", or "int32" where that does little harm.
         io: What the model takes and gives: "float", "integer" for codes, or "half" for float16.
         keep_float: Patterns (as in fnmatch) of node names that stay float.
         require: Bounds that the result must reach.
@@ -126,6 +127,7 @@ class Config(Options):
     target: str = "cpu"
     provider: str = "cpu"
     format: str = "qdq"
+    rescale: str = "int64"
     io: str = "float"
     keep_float: tuple[str, ...] = ()
     require: tuple[Requirement, ...] = ()
@@ -189,6 +191,11 @@ class Config(Options):
         return bool(self.budget or self.minimize or self.pareto)
 
     @property
+    def form(self) -> str:
+        """The format, with what :attr:`rescale` adds to it."""
+        return "integer-int32" if self.rescale == "int32" else self.format
+
+    @property
     def cores(self) -> int:
         """:attr:`threads`, with 0 resolved to the number of cores that this process may use."""
         return self.threads or usable_cores()
@@ -231,6 +238,8 @@ class Config(Options):
             raise ConfigError("--io half needs --format fp16 or qdq+fp16; give both")
         if self.io == "integer" and self.format != "integer":
             raise ConfigError("--io integer needs --format integer; give both")
+        if self.rescale == "int32" and self.format != "integer":
+            raise ConfigError("--rescale int32 needs --format integer; give both")
         if self.io != "float" and self.embed_preprocess:
             raise ConfigError(f"--embed-preprocess takes images; leave --io {self.io} out")
 

@@ -32,6 +32,7 @@ __all__ = [
     "Quiet",
     "Report",
     "Require",
+    "Rescale",
     "Rounding",
     "Samples",
     "SavePlan",
@@ -164,6 +165,15 @@ Format = Annotated[
         autocompletion=choices("format"),
         help="Form: qdq; qoperator; integer (nothing else within); fp16; or qdq+fp16 (half "
         "precision beside integers, for tensorrt).",
+    ),
+]
+Rescale = Annotated[
+    str,
+    typer.Option(
+        metavar="int64|int32",
+        autocompletion=choices("rescale"),
+        help="In what --format integer multiplies sums by scales: int32 is faster, and moves about "
+        "one code in a thousand by one.",
     ),
 ]
 Io = Annotated[

@@ -256,6 +256,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "target": _word,
         "provider": _word,
         "format": _choice("qdq", "qoperator", "integer", "fp16", "qdq+fp16"),
+        "rescale": _choice("int64", "int32"),
         "io": _choice("float", "integer", "half"),
         "keep_float": _words,
         "require": _requirements,

@@ -112,7 +112,7 @@ def optimize(
         fitting = Fitting(manager, context, plan, task, foreign, size)
         plan, points = fitting.complete(config, judge, tell)
     check_plan(plan, model, target, context.shapes)
-    quantized = manager.lower(model, lowering_of(plan, model, target, config.format))
+    quantized = manager.lower(model, lowering_of(plan, model, target, config.form))
     _CHECKS[config.format](quantized)
     proof = _verify(original, quantized, task, samples, config, tell)
     run = Run(source, original, samples, config, manager.trace, warnings, foreign.packages, data)
@@ -276,7 +276,7 @@ def _judged(  # noqa: PLR0913 (all but the last are the same for every plan)
     plan: QuantPlan,
 ) -> Fidelity:
     """Measures a plan that may be taken."""
-    lowering = lowering_of(plan, context.model, context.target, config.format)
+    lowering = lowering_of(plan, context.model, context.target, config.form)
     return _fidelity(original, lowering(context.model).model, task, samples, config)
 
 

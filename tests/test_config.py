@@ -216,3 +216,6 @@ def test_codes_at_the_borders_need_integers_within() -> None:
     with pytest.raises(ConfigError, match="--io integer needs --format integer"):
         Config(io="integer")
     assert Config(io="integer", format="integer").plan_target == "integer-io"
+    with pytest.raises(ConfigError, match="--rescale int32 needs --format integer"):
+        Config(rescale="int32")
+    assert Config(rescale="int32", format="integer").form == "integer-int32"

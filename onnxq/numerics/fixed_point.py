@@ -13,10 +13,12 @@ Network Quantization", section 3.2) leave integers alone, with one shift for all
     addend = round((offset + zero_point + 1/2) · 2^shift)
 
 The half makes the shift, which rounds down, round half up. Where x_i are bounded, so is every
-intermediate number, and the greatest shift is taken that lets none leave its type. int32 is enough
-where the multipliers' own rounding moves the farthest codes of a channel by ``_TOLERANCE`` at most,
-in the mean over channels. There are two such forms, the second for a single term whose multiplier
-it lets be greater; the first is faster, and taken where it is good enough by far (``_EXACT``):
+intermediate number, and the greatest shift is taken that lets none leave its type. Multipliers of
+31 bits, with products in int64, are as exact as float scales. int32 is enough where the
+multipliers' own rounding moves the farthest codes of a channel, in the mean over channels, by
+``_NONE`` at most, or by ``_LITTLE`` where narrow numbers are asked for. There are two such forms,
+the second for a single term whose multiplier it lets be greater; the first is faster, and taken
+where it is good enough by far (``_LESS``):
 
     clip behind:  as above
     clip before:  y = (clip(x, low, high) · multiplier + addend) >> shift
@@ -42,7 +44,7 @@ __all__ = ["Rescaling", "Term", "rescaling"]
 Integers = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
-_EXACT, _TOLERANCE, _WORST = 1 / 256, 1 / 128, 1 / 4
+_NONE, _LESS, _LITTLE, _WORST = 2.0**-14, 1 / 256, 1 / 128, 1 / 4
 _BITS = {False: 31, True: 63}
 # A multiplier of 31 bits is as exact as the float32 scale that it stands for.
 _LARGEST_MULTIPLIER = 31
@@ -109,6 +111,8 @@ def rescaling(
     zero_point: npt.ArrayLike,
     limits: tuple[int, int],
     offset: npt.ArrayLike = 0.0,
+    *,
+    narrow: bool = False,
 ) -> Rescaling:
     """Returns the integers that rescale ``terms``, none of which can leave its type.
 
@@ -117,6 +121,7 @@ def rescaling(
         zero_point: Of the codes, [] or one per channel.
         limits: Least (0 or more, so that the shift sees no negative number) and greatest code.
         offset: Added to the sum, in codes, [] or one per channel.
+        narrow: Whether int32 is preferred to multipliers of 31 bits.
 
     Raises:
         ValueError: A factor or the offset is too large for int64.
@@ -124,7 +129,8 @@ def rescaling(
     shifted = np.asarray(offset, np.float64) + np.asarray(zero_point, np.float64) + 0.5
     behind = _greatest_shift(terms, shifted, limits, wide=False)
     before = _before(terms, shifted, limits)
-    for found, tolerance in ((behind, _EXACT), (before, _TOLERANCE), (behind, _TOLERANCE)):
+    less, little = (_LESS, _LITTLE) if narrow else (_NONE, _NONE)
+    for found, tolerance in ((behind, less), (before, little), (behind, little)):
         if found is not None and _is_exact(terms, found, limits, tolerance):
             return found
     wide = _greatest_shift(terms, shifted, limits, wide=True)

@@ -23,11 +23,11 @@ __all__ = ["lowered", "lowering_of", "lowerings", "simulated"]
 
 _WEIGHTS = "weights alone"
 # forms that plans without quantized activations have too
-_WHOLE = ("integer", "fp16")
+_WHOLE = ("integer", "integer-int32", "fp16")
 
 
 def lowerings(plan: QuantPlan, target: Target | None = None) -> dict[str, LoweringPass]:
-    """Returns all lowerings of ``plan`` by the form that ``--format`` calls, and weights alone.
+    """Returns all lowerings of ``plan`` by the form that options call, and weights alone.
 
     Args:
         plan: What to emit.
@@ -42,6 +42,7 @@ def lowerings(plan: QuantPlan, target: Target | None = None) -> dict[str, Loweri
         "qdq": pairs,
         _WEIGHTS: LowerWeightsOnly(plan),
         "integer": LowerToInteger(plan),
+        "integer-int32": LowerToInteger(plan, narrow=True),
         "qoperator": LowerToQoperator(plan, pairs),
         "fp16": LowerToHalf(plan),
     }
@@ -56,7 +57,7 @@ def lowering_of(
         plan: What to emit.
         model: The float model.
         target: As for :func:`lowerings`.
-        form: What ``--format`` says.
+        form: What ``--format`` says; "integer-int32" where ``--rescale`` says so too.
     """
     if form == "qdq+fp16":
         return LowerToHalf(plan, lowering_of(plan, model, target))

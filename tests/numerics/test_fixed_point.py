@@ -56,7 +56,7 @@ def test_equals_rational_rounding_and_leaves_no_type(
 ) -> None:
     terms = [term(f, -reach, reach) for f, reach in drawn]
     offset = data.draw(st.floats(-1000, 1000))
-    found = rescaling(terms, zero, BYTE, offset)
+    found = rescaling(terms, zero, BYTE, offset, narrow=data.draw(st.booleans()))
     ends = [data.draw(st.sampled_from((-reach, 0, reach))) for _, reach in drawn]
     inner = [data.draw(st.integers(-reach, reach)) for _, reach in drawn]
     for values in (ends, inner):
@@ -72,7 +72,8 @@ def test_equals_rational_rounding_and_leaves_no_type(
 def test_is_within_a_code_of_the_real_factor(
     factor: float, reach: int, zero: int, offset: float, data: st.DataObject
 ) -> None:
-    found = rescaling([term(factor, -reach, reach)], zero, BYTE, offset)
+    narrow = data.draw(st.booleans())
+    found = rescaling([term(factor, -reach, reach)], zero, BYTE, offset, narrow=narrow)
     x = data.draw(st.integers(-reach, reach))
     real = Fraction(x) * Fraction(factor) + Fraction(offset) + zero
     nearest = min(max(real, Fraction(0)), Fraction(255))
@@ -80,18 +81,24 @@ def test_is_within_a_code_of_the_real_factor(
 
 
 def test_a_small_accumulator_is_clipped_behind() -> None:
-    found = rescaling([term([1 / 256, 1 / 180], -10_000, 10_000)], 3, BYTE)
+    found = rescaling([term([1 / 256, 1 / 180], -10_000, 10_000)], 3, BYTE, narrow=True)
     assert (found.wide, found.before) == (False, None)
     assert found.needs_clip
 
 
 def test_a_large_one_is_clipped_before_and_stays_in_32_bits() -> None:
-    found = rescaling([term([1 / 400, 1 / 300], -(2**28), 2**28)], 3, BYTE)
+    found = rescaling([term([1 / 400, 1 / 300], -(2**28), 2**28)], 3, BYTE, narrow=True)
     assert not found.wide
     assert found.before is not None
     x = np.arange(-300_000, 300_000, 97)[:, None]
     wanted = np.clip(((x * found.multipliers[0] + found.addend) >> found.shift), 0, 255)
     np.testing.assert_array_equal(found.apply(x), wanted)
+
+
+def test_multipliers_of_31_bits_unless_narrow_ones_are_asked_for() -> None:
+    found = rescaling([term([1 / 400, 1 / 300], -(2**20), 2**20)], 3, BYTE)
+    assert found.wide
+    assert found.multipliers[0].max() >= 2**30
 
 
 def test_small_factors_take_64_bits() -> None:
@@ -126,10 +133,11 @@ def test_too_large_a_sum_is_refused() -> None:
         rescaling([term(2.0**40, -(2**30), 2**30)], 0, BYTE)
 
 
+@settings(deadline=None)
 @given(st.floats(2.0**-10, 1.0), st.integers(1, 2**20))
 def test_both_narrow_forms_agree(factor: float, reach: int) -> None:
     """The form that clips before equals the one that clips behind, computed in wide integers."""
-    found = rescaling([term(factor, -reach * 2**10, reach * 2**10)], 7, BYTE)
+    found = rescaling([term(factor, -reach * 2**10, reach * 2**10)], 7, BYTE, narrow=True)
     assume(found.before is not None)
     edges = np.concatenate([b + np.arange(-2, 3) for b in found.before or ()])
     wanted = np.clip((edges * found.multipliers[0] + found.addend) >> found.shift, 0, 255)

@@ -34,6 +34,8 @@ from onnxq.passes.lower.integer.scope import Scope
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from onnxq.plan.quant_plan import QuantPlan
+
 __all__ = ["LowerToInteger"]
 
 _HANDLERS: Mapping[str, Callable[[Scope], None]] = {
@@ -53,6 +55,17 @@ class LowerToInteger(LoweringPass):
 
     name = "lower-to-integer"
 
+    def __init__(self, plan: QuantPlan, *, narrow: bool = False) -> None:
+        """Makes the pass.
+
+        Args:
+            plan: What to emit.
+            narrow: Whether sums are rescaled in int32 where that does little harm, instead of by
+                multipliers of 31 bits.
+        """
+        super().__init__(plan)
+        self._narrow = narrow
+
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Returns a new model; ``model`` stays as it is.
 
@@ -70,7 +83,7 @@ class LowerToInteger(LoweringPass):
         nodes = list(graph)
         if not nodes:
             return ir.passes.PassResult(model, modified=False)
-        scope = Scope(graph, self.plan)
+        scope = Scope(graph, self.plan, narrow=self._narrow)
         integer = [node for node in nodes if self._on_integers(node)]
         chosen = set(integer)
         for node in nodes:

@@ -66,11 +66,13 @@ class Emitter:
 
     Attributes:
         editor: Of the graph.
+        narrow: Whether rescaling prefers int32.
         node: The node that is being replaced.
     """
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, *, narrow: bool) -> None:
         self.editor = GraphEditor(graph)
+        self.narrow = narrow
         self.node: ir.Node = next(iter(graph))
 
     def op(

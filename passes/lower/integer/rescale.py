@@ -53,7 +53,8 @@ def rescaled(  # noqa: PLR0913 (a sum, how it is written, and how its channels l
         for t in terms
     ]
     try:
-        found = rescaling(in_codes, zero, wanted.limits, _shaped(offset, shape) / scale)
+        moved = _shaped(offset, shape) / scale
+        found = rescaling(in_codes, zero, wanted.limits, moved, narrow=emitter.narrow)
     except ValueError as error:
         raise emitter.refusal(str(error)) from None
     return _emitted(emitter, operands, found, stem)

@@ -32,8 +32,8 @@ class Scope(Emitter):
         plan: What to emit.
     """
 
-    def __init__(self, graph: ir.Graph, plan: QuantPlan) -> None:
-        super().__init__(graph)
+    def __init__(self, graph: ir.Graph, plan: QuantPlan, *, narrow: bool) -> None:
+        super().__init__(graph, narrow=narrow)
         self.plan = plan
         self._held: dict[str, dict[bool, ir.Value]] = {}
         self._used: dict[tuple[str, int, bool], ir.Value] = {}

@@ -41,13 +41,15 @@ class Forms(NamedTuple):
     qdq: ir.Model
 
 
-def forms(source: ir.Model, plan: QuantPlan | None = None) -> Forms:
+def forms(source: ir.Model, plan: QuantPlan | None = None, *, narrow: bool = False) -> Forms:
     """Plans a float model for integers alone, and lowers it in both forms."""
     target = load_target("integer")
     context = context_for(source, target)
     plan = plan_for(context) if plan is None else plan
     check_plan(plan, source, target, context.shapes)
-    return Forms(plan, LowerToInteger(plan)(source).model, LowerToQdq(plan)(source).model)
+    return Forms(
+        plan, LowerToInteger(plan, narrow=narrow)(source).model, LowerToQdq(plan)(source).model
+    )
 
 
 def codes_of(model: ir.Model, names: list[str], feeds: Arrays) -> dict[str, npt.NDArray[Any]]:

@@ -159,6 +159,17 @@ def assert_close(found: np.ndarray, wanted: np.ndarray, steps: int, share: float
     assert distance.mean() <= (share if steps == 1 else 0.6)
 
 
+def test_narrow_numbers_stay_in_32_bits() -> None:
+    source = around("bias", last=True)
+    feeds = feeds_for(source, seed=100, batch=1)
+    wide, narrow = (forms(source, narrow=narrow) for narrow in (False, True))
+    assert_exact(narrow.integer, feeds)
+    computed = {out.dtype for node in narrow.integer.graph for out in node.outputs}
+    assert ir.DataType.INT64 not in computed
+    found, wanted = (codes_of(made.integer, ["y"], feeds)["y_quantized"] for made in (narrow, wide))
+    assert_close(found, wanted, steps=1)
+
+
 ROWS = {
     "softmax": "y = Softmax(x)",
     "softmax of another axis": "y = Softmax<axis=1>(x)",

@@ -66,7 +66,7 @@ def test_random_networks(chosen: list[str], seed: int, data: st.DataObject) -> N
         bias3=weight(rng, 8, 1, 1),
         scales=np.array([1, 1, 2, 2], np.float32),
     )
-    found = forms(source)
+    found = forms(source, narrow=data.draw(st.booleans()))
     assert not found.plan.float_nodes
     assert_exact(found.integer, feeds_for(source, seed=seed + 1, batch=1))
 
