@@ -175,3 +175,32 @@ def test_an_empty_result_has_no_empty_tables() -> None:
 
 def test_a_float_layer_that_no_pass_gave_a_reason_says_so() -> None:
     assert "no reason given" in html_report(sample_result(stayed_float=()))
+
+
+def test_colours_of_text_stand_out_in_light_and_dark(made: Result) -> None:
+    """WCAG 2.1, success criterion 1.4.3: 4.5 to 1."""
+    pairs = re.findall(
+        r"--([\w-]+): light-dark\(#(\w{6}), #(\w{6})\)", html_report(made).partition("</style>")[0]
+    )
+    colours = {name: shades for name, *shades in pairs}
+    grounds = {"integer": "integer-fill", "half": "half-fill", "float": "float-fill"}
+    texts = [
+        ("ink", "page"),
+        ("soft", "page"),
+        ("soft", "panel"),
+        ("good", "page"),
+        ("bad", "page"),
+    ]
+    for text, ground in [*texts, *grounds.items(), *(("soft", fill) for fill in grounds.values())]:
+        for scheme in (0, 1):
+            light, dark = sorted(
+                (luminance(colours[name][scheme]) for name in (text, ground)), reverse=True
+            )
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground, scheme)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of an sRGB colour, as WCAG 2.1 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
