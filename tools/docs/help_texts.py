@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
-import subprocess
-import sys
+from unittest import mock
+
+from onnxq.cli import main
 
 __all__ = ["on_page_content", "on_page_markdown"]
 
@@ -29,6 +32,9 @@ def on_page_content(html: str, **_: object) -> str:
 
 
 def _printed(words: str) -> str:
-    told = [sys.executable, "-m", "onnxq", *shlex.split(words)]
-    wide = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-    return subprocess.run(told, capture_output=True, text=True, check=True, env=wide).stdout
+    wide = {"COLUMNS": "100", "NO_COLOR": "1"}
+    with mock.patch.dict(os.environ, wide), contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = main(shlex.split(words))
+    if code:
+        raise RuntimeError(f"onnxq {words} ended with {code}")
+    return printed.getvalue()
