@@ -84,16 +84,18 @@ class LowerToInteger(LoweringPass):
         if not nodes:
             return ir.passes.PassResult(model, modified=False)
         scope = Scope(graph, self.plan, narrow=self._narrow)
-        integer = [node for node in nodes if self._on_integers(node)]
-        chosen = set(integer)
+        replaced = []
         for node in nodes:
             scope.node = node
-            if node not in chosen:
+            absorbed = scope.is_held(node.outputs[0])
+            if not self._on_integers(node) or not (absorbed or scope.computes()):
                 scope.let_read()
-            elif not scope.is_held(node.outputs[0]):
+                continue
+            replaced.append(node)
+            if not absorbed:
                 _HANDLERS[node.op_type](scope)
         scope.leave()
-        for node in reversed(integer):
+        for node in reversed(replaced):
             graph.remove(node, safe=True)
         scope.editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)

@@ -89,15 +89,13 @@ def _emitted(
     return emitter.cast(shifted, ir.DataType.UINT8, f"{stem}_quantized")
 
 
-def recoded(
-    emitter: Emitter, codes: Codes, wanted: Written, stem: str, shape: Sequence[int] = ()
-) -> ir.Value:
+def recoded(emitter: Emitter, codes: Codes, wanted: Written, stem: str) -> ir.Value:
     """Returns ``codes`` as they are with the scale and zero point of ``wanted``."""
     if codes.same_as(wanted):
         return codes.value
     operand = emitter.cast(codes.value, ir.DataType.INT32, f"{stem}_wide")
     term, offset = plain_term(codes)
-    return rescaled(emitter, [operand], [term], wanted, stem, offset, shape)
+    return rescaled(emitter, [operand], [term], wanted, stem, offset)
 
 
 def plain_term(codes: Codes, sign: float = 1.0) -> tuple[Term, float]:

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from onnxq.graph.bias import added_bias
 from onnxq.graph.qdq import Affine
-from onnxq.graph.query import read_values
+from onnxq.graph.query import heavy, read_values
+from onnxq.graph.roles import is_activation
 from onnxq.passes.lower.integer.emitter import Codes, Emitter, Written
 from onnxq.passes.lower.integer.rescale import recoded
 from onnxq.plan.channels import common_params, has_channels
@@ -95,6 +96,16 @@ class Scope(Emitter):
         """Says that ``codes`` stand for ``value`` from now on."""
         self._computed.add(value)
         self._held[str(value.name)] = {last: codes}
+
+    def computes(self) -> bool:
+        """Whether the plan has codes for what the node reads and, but for a last layer, writes."""
+        read = [
+            self.plan.of(str(value.name), Use(str(self.node.name), position))
+            for position, value in enumerate(self.node.inputs)
+            if value is not None and is_activation(value)
+        ]
+        known = bool(read) and all(planned is not None for planned in read)
+        return known and (self.target() is not None or heavy(self.node))
 
     def target(self) -> ir.Value | None:
         """Returns the value that the node writes as codes; None if its output is float.

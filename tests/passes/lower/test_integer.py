@@ -386,6 +386,17 @@ def test_unknown_sizes_are_refused_by_name() -> None:
         forms(source)
 
 
+def test_what_the_plan_leaves_out_stays_float_and_fails_the_proof() -> None:
+    source = around("sigmoid", last=True)
+    plan = plan_for(context_for(source, load_target("integer")))
+    made = LowerToInteger(plan.without(["y"]))(source).model
+    assert any(node.op_type == "Sigmoid" for node in made.graph)
+    assert run(made, feeds_for(source, batch=1))["o"].shape == (1, 8, 6, 5)
+    made = LowerToInteger(plan.without(["x"]))(source).model
+    (island, *_) = prove_integer(made).violations
+    assert "a float that was computed from integers, back to integers" in island
+
+
 def test_same_bytes() -> None:
     source = around("conv", last=True)
     first, second = (to_bytes(forms(source).integer) for _ in range(2))
