@@ -121,7 +121,7 @@ def function(site: Site) -> Iterator[Finding]:
     """Relu and Clip stand between a layer and its QuantizeLinear, and end where the codes do."""
     if site.rule is None or not site.rule.vanishes:
         return
-    source = site.node.inputs[0]
+    source = site.input_at(0)
     maker = site.data[0][1].codes.producer() if site.data and site.data[0][1] else None
     layer = (
         maker.inputs[0].producer()

@@ -65,11 +65,11 @@ def is_pair_node(node: ir.Node | None, op_type: str = "") -> bool:
 
 
 def read_pair(node: ir.Node) -> Pair:
-    """Reads a QuantizeLinear or DequantizeLinear that has data and a scale."""
+    """Reads a QuantizeLinear or DequantizeLinear; what it lacks is unknown."""
     writes = node.op_type == "QuantizeLinear"
-    codes = node.outputs[0] if writes else node.inputs[0]
-    assert codes is not None, "pair-form tells of nodes without data"
-    scale = weight_of(node.inputs[1])
+    read = node.inputs[0] if node.inputs else None
+    codes = node.outputs[0] if writes or read is None else read
+    scale = weight_of(node.inputs[1]) if len(node.inputs) > 1 else None
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     along = scale is not None and scale.ndim > 0 and scale.size > 1
     axis = int(node.attributes.get_int("axis", _DEFAULT_AXIS)) if along else None
@@ -148,15 +148,16 @@ class Site:
         return (
             self.node.domain == ""
             and self.node.op_type in LAYERS
-            and (self.weight is not None or weight_of(self._input(1)) is not None)
+            and (self.weight is not None or weight_of(self.input_at(1)) is not None)
         )
 
-    def _input(self, position: int) -> ir.Value | None:
+    def input_at(self, position: int) -> ir.Value | None:
+        """Returns an input, None where the node has none there."""
         return self.node.inputs[position] if position < len(self.node.inputs) else None
 
     def pair_at(self, position: int) -> Pair | None:
         """Returns the DequantizeLinear that an input comes from, None if it comes from none."""
-        value = self._input(position)
+        value = self.input_at(position)
         producer = value.producer() if value is not None else None
         return (
             read_pair(producer)
@@ -175,7 +176,7 @@ class Site:
             ]
         found = []
         for position in positions:
-            value = self._input(position)
+            value = self.input_at(position)
             if value is None or weight_of(value) is not None:
                 continue
             pair = self.pair_at(position)

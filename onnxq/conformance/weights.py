@@ -47,7 +47,7 @@ def silent_weight(site: Site) -> Iterator[Finding]:
     """A float weight between codes is quantized by onnxruntime without a word, with one scale."""
     if not site.heavy or not site.reads_codes or site.weight is not None:
         return
-    if weight_of(site.node.inputs[1]) is None:
+    if weight_of(site.input_at(1)) is None:
         return
     if site.target.onnxruntime_kernels and quantizers(site.written):
         yield site.finding(

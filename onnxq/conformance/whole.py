@@ -29,7 +29,8 @@ def _is_integer_operator(node: ir.Node) -> bool:
 
 def _is_dynamic(node: ir.Node) -> bool:
     """Whether a layer's codes are made while the model runs."""
-    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    value = node.inputs[0] if node.inputs else None
+    source = None if value is None else value.producer()
     return source is not None and source.op_type == "DynamicQuantizeLinear"
 
 

@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.conformance.check import broken_rules
 from onnxq.conformance.site import Site, read_pair, same_params
 from onnxq.plan.target import load_target
 from tests.conformance.planted_faults import CLEAN, made
@@ -67,3 +68,14 @@ def test_one_scale_in_a_list_is_one_scale() -> None:
     pair = read_pair(_node(model, "q"))
     assert pair.axis is None
     assert pair.dtype is ir.DataType.UINT8
+
+
+def test_nodes_without_their_inputs_are_no_crash() -> None:
+    model = made(CLEAN["cpu"])
+    for name, count in (("c", 1), ("r", 0), ("rq", 1), ("xd", 0)):
+        _node(model, name).resize_inputs(count)
+    for target in ("cpu", "tensorrt", "qnn"):
+        found = broken_rules(model, load_target(target))
+        assert {("pair-form", "node_rq"), ("pair-form", "node_xd")} <= {
+            (f.rule, f.node) for f in found
+        }
