@@ -139,7 +139,7 @@ def eager_target(name: str) -> Target:
 
 def take_all_to_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets small models run on integers wherever they can, and spends no time on timing them."""
-    monkeypatch.setattr("onnxq.pipeline.load_target", eager_target)
+    monkeypatch.setattr("onnxq.targeting.load_target", eager_target)
     monkeypatch.setattr("onnxq.pipeline.latency", lambda *_: Latency(1.0, 1.0, 1.0, 1.0, 1.0))
 
 
