@@ -115,7 +115,7 @@ def test_a_place_that_cannot_be_written(option: str, path: Path) -> None:
     [
         ({"skip": "corect-bias"}, ConfigError, "did you mean correct-bias?"),
         ({"passes": "zzz"}, ConfigError, "there is no pass 'zzz'; see 'onnxq passes'"),
-        ({"target": "tpu"}, TargetError, "no target 'tpu'; there are: cpu"),
+        ({"target": "tpu"}, TargetError, "no target 'tpu'; there are: coreml, cpu, cpu-arm, "),
         ({"plan": "absent.json"}, PlanError, "absent.json: the plan cannot be read"),
         ({"preprocess": "yolo"}, DataError, "--preprocess does not apply"),
         ({"preprocess": "yoloo"}, ConfigError, "yoloo"),
