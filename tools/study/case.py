@@ -67,7 +67,11 @@ class Case(abc.ABC):
 
     def fidelity(self, found: Found) -> float:
         """Returns how far a model finds what the float model finds, in percent."""
-        return self._agreement(self.base.entries, found.entries)
+        return self.agreement(self.base, found)
+
+    def agreement(self, one: Found, other: Found) -> float:
+        """Returns how far two models find the same, in percent; ``one`` stands for the truth."""
+        return self._agreement(one.entries, other.entries)
 
     @cached_property
     def _samples(self) -> npt.NDArray[np.float32]:
