@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 BATCH = 50
 
 
-def open_session(path: Path, threads: int = 1) -> ort.InferenceSession:
-    """Open a model with onnxruntime's default optimizations on the CPU."""
+def open_session(path: Path, threads: int = 1, *, optimize: bool = True) -> ort.InferenceSession:
+    """Open a model on the CPU, with onnxruntime's default optimizations or none."""
     options = ort.SessionOptions()
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -60,9 +60,14 @@ class Case(abc.ABC):
         """What the float model finds."""
         return self.find(self.model)
 
-    def find(self, model: Path) -> Found:
-        """Returns what a model with the same inputs and outputs finds."""
-        entries = self._predict(open_session(model))
+    def find(self, model: Path, *, optimize: bool = True) -> Found:
+        """Returns what a model with the same inputs and outputs finds.
+
+        Args:
+            model: Its file.
+            optimize: With onnxruntime's optimizations, or as it is written.
+        """
+        entries = self._predict(open_session(model, optimize=optimize))
         return Found(entries, self._metric(entries))
 
     def fidelity(self, found: Found) -> float:
