@@ -16,7 +16,7 @@ from onnxq.runtime.kernel_times import KERNEL_SUFFIX, kernels_of, profiled
 from onnxq.runtime.session import Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from onnxq.runtime.session import Feed, ModelLike
 
@@ -42,6 +42,8 @@ _FLOAT: Mapping[str, int] = {
     "FusedMatMul": 1,
     "ConvTranspose": 1,
 }
+# What onnxruntime computes in the kernel of a blocked convolution in front.
+_FUSED = ("Add", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh")
 _BLOCKED = "_nchwc"
 _REPLACED = "_token_"
 
@@ -129,16 +131,33 @@ class _Given(NamedTuple):
 
 
 def _convolutions(model: ModelLike) -> dict[str, _Given]:
-    """Returns output name → convolution, by which blocked kernels are called."""
+    """Returns output name → convolution, by which blocked kernels are called.
+
+    A kernel that computes an activation or a sum as well is called by what comes out of that.
+    """
     if not isinstance(model, ir.Model):
         return {}
-    found = {}
+    found: dict[str, _Given] = {}
+    shared: set[str] = set()
     for node in model.graph:
         shape = node.inputs[1].shape if node.op_type == "Conv" and node.inputs[1] else None
-        if shape is not None:
-            dims = [dim for dim in shape if isinstance(dim, int)]
-            found[str(node.outputs[0].name)] = _Given(str(node.name), dims)
-    return found
+        if shape is None:
+            continue
+        given = _Given(str(node.name), [dim for dim in shape if isinstance(dim, int)])
+        for name in _fused_names(node):
+            shared.update([name] if name in found else [])
+            found[name] = given
+    return {name: given for name, given in found.items() if name not in shared}
+
+
+def _fused_names(convolution: ir.Node) -> Iterator[str]:
+    """Yields the names of what the kernel of a convolution may write."""
+    value: ir.Value | None = convolution.outputs[0]
+    while value is not None:
+        yield str(value.name)
+        readers = [node for node, _ in value.uses()]
+        fuses = len(readers) == 1 and readers[0].op_type in _FUSED
+        value = readers[0].outputs[0] if fuses else None
 
 
 def _names(model: ModelLike) -> set[str]:

@@ -33,19 +33,35 @@ g (float[1, 4, 8, 8] x) => (float[1, 8, 8, 8] y)
 FEEDS = {"x": np.ones((1, 4, 8, 8), np.float32)}
 
 
-def float_model() -> ir.Model:
-    """Returns a model whose 8 channels onnxruntime pads to 16 where the CPU has AVX512."""
+def float_model(old: str = "", new: str = "", line: str = "") -> ir.Model:
+    """Returns a model whose 8 channels onnxruntime pads to 16 where the CPU has AVX512.
+
+    Args:
+        old: To replace in the model.
+        new: By what.
+        line: To put behind the convolution.
+    """
     weights = [
         f"float[{', '.join(map(str, shape))}] {name} = {{{', '.join(['0.1'] * math.prod(shape))}}}"
         for name, shape in WEIGHTS.items()
     ]
-    return ir.from_onnx_text(FLOAT.replace("y)\n{", f"y)\n<{', '.join(weights)}>\n{{"))
+    text = FLOAT.replace("y)\n{", f"y)\n<{', '.join(weights)}>\n{{")
+    text = text.replace(old, new).replace("(x, w1)\n", f"(x, w1)\n    {line}\n")
+    return ir.from_onnx_text(text)
 
 
 def test_macs_of_float_kernels_are_counted() -> None:
     found = integer_share(float_model(), FEEDS)
     assert [node.macs for node in found.nodes] == [8 * 8 * 8 * 4 * 9, 8 * 6]
     assert (found.share, found.integer_macs) == (0.0, 0)
+
+
+def test_a_convolution_with_its_activation_is_called_and_counted_as_in_the_model() -> None:
+    model = float_model("GlobalAveragePool (c)", "GlobalAveragePool (r)", "r = LeakyRelu (c)")
+    model.graph[0].name = "the_convolution"
+    found = integer_share(model, FEEDS)
+    first = found.nodes[0]
+    assert (first.name, first.macs) == ("the_convolution", 8 * 8 * 8 * 4 * 9)
 
 
 def test_an_integer_convolution_is_seen_as_one() -> None:
