@@ -78,7 +78,7 @@ class WidenWeights(PlanPass):
             if left >= 0:
                 spec = replace(plan.values[name].spec, dtype=wide)
                 plan = plan.with_values({name: replace(plan.values[name], spec=spec)})
-        return plan.with_notes(notes)
+        return plan.with_notes(notes) if notes else plan
 
 
 def _reason(node: ir.Node, edges: frozenset[str]) -> str | None:

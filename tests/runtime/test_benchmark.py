@@ -40,7 +40,7 @@ def test_the_faster_model_has_a_speedup_above_one() -> None:
     log: list[str] = []
     slow, fast = Sleeper(log, "slow", 0.012), Sleeper(log, "fast", 0.003)
     found = interleaved_latency(slow, fast, {}, threads=2, budget_s=0.1)
-    assert 2 < found.speedup < 5
+    assert found.speedup > 1
     assert found.low <= found.speedup <= found.high
     assert found.first_ms > found.second_ms >= 3
 

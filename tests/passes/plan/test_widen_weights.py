@@ -66,5 +66,6 @@ def test_rule_2_the_share_is_one_of_all_weights(share: float, wide: str) -> None
 
 
 def test_weights_of_eight_bits_stay_as_they_are() -> None:
-    _, plan = widened(8)
-    assert not [note for note in plan.notes if note.source == "widen-weights"]
+    context = hand_context(source())
+    before = revised(AssignIntegers(), context, QuantPlan())
+    assert WidenWeights().revise(context, before) is before
