@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from onnxq.passbase import PlanContext, PlanPass
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
     Sweep = Callable[[QuantPlan], Sequence[Site]]
 
-__all__ = ["Fit", "activation_sites", "activation_sweeps", "weight_sites", "without_weights"]
+__all__ = [
+    "Fit",
+    "activation_sites",
+    "activation_sweeps",
+    "refitted",
+    "weight_sites",
+    "without_weights",
+]
 
 
 class Fit(NamedTuple):
@@ -41,6 +49,14 @@ def without_weights(plan: QuantPlan, model: ir.Model) -> QuantPlan:
     return plan.with_values(
         {name: replace(plan.values[name], params=None, codes=None) for name in weights}
     )
+
+
+def refitted(
+    context: PlanContext, plan: QuantPlan, activations: PlanPass, weights: PlanPass
+) -> QuantPlan:
+    """Returns ``plan`` with activations fitted by one pass, and then weights by another to them."""
+    bare = without_weights(activations.revise(context, plan), context.model)
+    return weights.revise(context, bare)
 
 
 def activation_sweeps(

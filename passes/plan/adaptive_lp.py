@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from onnxq.pass_options import number, switch, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sweeps, weight_sites, without_weights
+from onnxq.search.sites import Fit, activation_sweeps, refitted, weight_sites, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +102,7 @@ class AdaptiveLp(PlanPass):
         return search.run(context, plan, search.feeds(context), sweeps)
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, p: float) -> QuantPlan:
-        bare = without_weights(self.fitting(p).revise(context, plan), context.model)
-        return self.fitting_weights(None).revise(context, bare)
+        return refitted(context, plan, self.fitting(p), self.fitting_weights(None))
 
 
 def _label(p: float | None) -> str:

@@ -27,7 +27,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.search.distribution import correct_distribution
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sweeps, without_weights
+from onnxq.search.sites import Fit, activation_sweeps, refitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,8 +108,7 @@ class PredictionDifference(PlanPass):
         return search.run(context, plan, feeds, sweeps)
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, factor: float) -> QuantPlan:
-        bare = without_weights(self.fitting(factor).revise(context, plan), context.model)
-        return self.fitting_weights().revise(context, bare)
+        return refitted(context, plan, self.fitting(factor), self.fitting_weights())
 
     def _corrected(self, context: PlanContext, feeds: Sequence[Feed]) -> tuple[list[Feed], Note]:
         """Rule 2: every other sample judges."""
