@@ -39,16 +39,13 @@ def pending_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
             if pending.stat().st_size:
                 pending.replace(target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: the {what} cannot be written ({reason}); name another file"
-        ) from None
+        raise _unwritten(error, path, what, "file") from None
 
 
 @contextlib.contextmanager
 def temporary_beside(target: Path) -> Iterator[Path]:
     """Makes an empty file in the folder of ``target``; removes it unless it was renamed."""
-    path = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+    path = _new_beside(target)
     try:
         # Unlike the tempfile module, this gives the file the mode that the user's umask asks for.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -94,7 +91,7 @@ def pending_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(f"{path}: is there already; name a new folder for the {what}")
-    pending = target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+    pending = _new_beside(target)
     try:
         pending.mkdir()
         yield pending
@@ -102,9 +99,15 @@ def pending_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
             target.rmdir()
         pending.replace(target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: the {what} cannot be written ({reason}); name another folder"
-        ) from None
+        raise _unwritten(error, path, what, "folder") from None
     finally:
         shutil.rmtree(pending, ignore_errors=True)
+
+
+def _new_beside(target: Path) -> Path:
+    return target.with_name(f".onnxq-{uuid.uuid4().hex[:12]}.tmp")
+
+
+def _unwritten(error: OSError, path: str | os.PathLike[str], what: str, kind: str) -> OutputError:
+    reason = error.strerror or str(error)
+    return OutputError(f"{path}: the {what} cannot be written ({reason}); name another {kind}")

@@ -41,7 +41,7 @@ def _take_half(editor: GraphEditor, value: ir.Value) -> None:
         if not cast.outputs[0].is_graph_output():
             editor.graph.remove(cast, safe=True)
     if uses:
-        real = _cast(editor, value, _FLOAT, f"{value.name}_float", None)
+        real = editor.cast(value, _FLOAT, stem=f"{value.name}_float")
         for user, position in uses:
             user.replace_input_with(position, real)
 
@@ -52,7 +52,7 @@ def _give_half(editor: GraphEditor, value: ir.Value) -> None:
     if value.uses() or before is None or before.dtype != _HALF or _is_border(before):
         before = None
     value.name = editor.fresh(f"{name}_real")
-    given = before or _cast(editor, value, _HALF, f"{name}_half", producer)
+    given = before or editor.cast(value, _HALF, stem=f"{name}_half", after=producer)
     outputs = editor.graph.outputs
     outputs[list(outputs).index(value)] = given
     given.name = name
@@ -66,17 +66,3 @@ def _casts(node: ir.Node, dtype: ir.DataType) -> bool:
 
 def _is_border(value: ir.Value) -> bool:
     return value.is_graph_input() or value.is_graph_output()
-
-
-def _cast(
-    editor: GraphEditor, value: ir.Value, dtype: ir.DataType, stem: str, after: ir.Node | None
-) -> ir.Value:
-    return editor.node(
-        "Cast",
-        [value],
-        stem=stem,
-        dtype=dtype,
-        shape=value.shape,
-        attributes={"to": int(dtype)},
-        after=after,
-    )

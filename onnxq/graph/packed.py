@@ -63,11 +63,4 @@ def widened_codes(
     wide = ir.DataType.from_numpy(codes.dtype)
     if constant.dtype == wide:
         return constant
-    return editor.node(
-        "Cast",
-        [constant],
-        stem=f"{stem}_widened",
-        dtype=wide,
-        shape=constant.shape,
-        attributes={"to": int(wide)},
-    )
+    return editor.cast(constant, wide, stem=f"{stem}_widened")

@@ -103,6 +103,20 @@ class GraphEditor:
             self.graph.append(node)
         return output
 
+    def cast(
+        self, value: ir.Value, dtype: ir.DataType, *, stem: str, after: ir.Node | None = None
+    ) -> ir.Value:
+        """Adds Cast(value) and returns what it gives; at the graph's start if no place is given."""
+        return self.node(
+            "Cast",
+            [value],
+            stem=stem,
+            dtype=dtype,
+            shape=value.shape,
+            attributes={"to": int(dtype)},
+            after=after,
+        )
+
     def shield(
         self, value: ir.Value, *, before: ir.Node | None = None, after: ir.Node | None = None
     ) -> ir.Value:

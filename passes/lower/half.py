@@ -78,7 +78,7 @@ def _write_half(editor: GraphEditor, value: ir.Value, places: dict[ir.Node, Half
         value.name = editor.fresh(f"{name}_half")
     if not uses and not leaves:
         return
-    cast = _cast(editor, value, _FLOAT, stem=f"{name}_float")
+    cast = editor.cast(value, _FLOAT, stem=f"{name}_float", after=value.producer())
     for user, position in uses:
         user.replace_input_with(position, cast)
     if leaves:
@@ -92,16 +92,4 @@ def _as_half(editor: GraphEditor, value: ir.Value) -> ir.Value:
     weight = weight_of(value)
     if weight is not None:
         return editor.constant(f"{value.name}_half", weight.astype(np.float16))
-    return _cast(editor, value, _HALF, stem=f"{value.name}_half")
-
-
-def _cast(editor: GraphEditor, value: ir.Value, dtype: ir.DataType, *, stem: str) -> ir.Value:
-    return editor.node(
-        "Cast",
-        [value],
-        stem=stem,
-        dtype=dtype,
-        shape=value.shape,
-        attributes={"to": int(dtype)},
-        after=value.producer(),
-    )
+    return editor.cast(value, _HALF, stem=f"{value.name}_half", after=value.producer())
