@@ -14,23 +14,26 @@ layers. And W' is rounded, which makes up for errors in front of the layer, inst
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from onnxq.numerics.adam import Adam
+from onnxq.numerics.rectified_sigmoid import (
+    falling_power,
+    logit,
+    regularizer_slope,
+    share_and_slope,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
-    Single = npt.NDArray[np.float32]
 
 __all__ = ["adaround"]
 
-_STRETCH, _SHIFT = np.float32(1.2), np.float32(-0.1)
-_WARM_UP = 0.2
-_BETA = (20.0, 2.0)
-_RATE, _DECAY, _EPSILON = 1e-2, (0.9, 0.999), 1e-8
+_RATE = 1e-2
 
 
 def adaround(  # noqa: PLR0913 (a quadratic form, and how hard to try)
@@ -59,50 +62,14 @@ def adaround(  # noqa: PLR0913 (a quadratic form, and how hard to try)
     mean = np.maximum(hessian.diagonal(axis1=1, axis2=2).mean(axis=1), 1e-30)
     curvature = (hessian / mean[:, np.newaxis, np.newaxis]).astype(np.float32)
     share = np.clip(rest, 0, 1)
-    inner = np.clip((share - _SHIFT) / _STRETCH, 1e-6, 1 - 1e-6)
-    v = np.log(inner / (1 - inner))
-    adam = _Adam(v)
+    v = logit(share)
+    adam = Adam(v, _RATE)
     for step in range(steps):
-        sigmoid = 1 / (1 + np.exp(-v))
-        raw = _STRETCH * sigmoid + _SHIFT
-        share = np.where(free, np.clip(raw, 0, 1), share)
+        soft, softness = share_and_slope(v)
+        share = np.where(free, soft, share)
         slope = 2 * (share - rest) @ curvature
-        beta = _beta(step / steps)
+        beta = falling_power(step / steps)
         if beta is not None:
-            slope += np.float32(regularization) * _regularizer_slope(share, beta)
-        moving = free & (raw > 0) & (raw < 1)
-        v -= adam.step(np.where(moving, slope * _STRETCH * sigmoid * (1 - sigmoid), 0))
+            slope += np.float32(regularization) * regularizer_slope(share, beta)
+        v -= adam.step(np.where(free, slope * softness, 0))
     return np.asarray(below + (share >= 0.5), np.int32)
-
-
-def _beta(part: float) -> float | None:
-    """Returns β after a part of the steps; None as long as nothing is regularized."""
-    if part < _WARM_UP:
-        return None
-    along = (part - _WARM_UP) / (1 - _WARM_UP)
-    first, last = _BETA
-    return last + (first - last) * (1 + math.cos(math.pi * along)) / 2
-
-
-def _regularizer_slope(share: Single, beta: float) -> Single:
-    """Returns the derivative of 1 − |2 h − 1|^β by h."""
-    apart = 2 * share - 1
-    slope = -2 * beta * np.abs(apart) ** np.float32(beta - 1) * np.sign(apart)
-    return np.asarray(slope, np.float32)
-
-
-class _Adam:
-    """Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1."""
-
-    def __init__(self, like: Single) -> None:
-        self._mean, self._power = np.zeros_like(like), np.zeros_like(like)
-        self._steps = 0
-
-    def step(self, slope: Single) -> Single:
-        """Returns by how much to go down."""
-        self._steps += 1
-        first, second = _DECAY
-        self._mean += np.float32(1 - first) * (slope - self._mean)
-        self._power += np.float32(1 - second) * (slope * slope - self._power)
-        rate = _RATE * math.sqrt(1 - second**self._steps) / (1 - first**self._steps)
-        return np.asarray(rate * self._mean / (np.sqrt(self._power) + _EPSILON), np.float32)

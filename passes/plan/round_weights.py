@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.graph.edit import replace_weight
 from onnxq.graph.on_disk import kept
 from onnxq.graph.query import weight_of
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
@@ -27,7 +26,7 @@ from onnxq.numerics.rounded import METHODS, rounded
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.bias_codes import least_weight_scale
-from onnxq.plan.channels import read_factors, writing_of
+from onnxq.plan.channels import read_factors
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import QuantPlan, Use
@@ -40,6 +39,7 @@ from onnxq.search.layer_moments import (
     layer_moments,
     samples_side_by_side,
 )
+from onnxq.search.written_layer import layer_floats, takes_bias, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ class RoundWeights(PlanPass):
             moments = layer_moments(layer, reals, codes, number)
             better = self._round(layer, moments, plan, pair_limit(node, context.target))
             plan = _with(plan, layer, better, moments, self.method)
-            _write(copy, layer, plan)
+            write_layer(copy, layer_floats(layer, plan))
             gain = 10 * math.log10(max(better.before, 1e-30) / max(better.after, 1e-30))
             text = f"error {gain:.1f} dB below that of the nearest codes"
             plan = plan.with_notes([Note(NoteKind.FIRED, self.name, str(node.name), text)])
@@ -133,7 +133,7 @@ class RoundWeights(PlanPass):
             to_rows(node, anchor).astype(np.float64),
             moments,
             _limits(spec, pair),
-            centred=_takes_bias(node),
+            centred=takes_bias(node),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
             method=self.method,
@@ -166,10 +166,6 @@ def _limits(spec: QuantSpec, pair: int | None) -> tuple[int, int]:
     return (low, high) if pair is None else (max(low, -(pair // 2)), min(high, pair // 2))
 
 
-def _takes_bias(node: ir.Node) -> bool:
-    return node.op_type in ("Conv", "Gemm")
-
-
 def _with(
     plan: QuantPlan, layer: CodedLayer, found: Rounded, moments: SecondMoments, method: str
 ) -> QuantPlan:
@@ -179,33 +175,10 @@ def _with(
     scale = found.scale.reshape(-1) if layer.plan.spec.axis is not None else found.scale.max()
     params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32), method)
     plan = plan.with_values({name: replace(layer.plan, params=params, codes=kept(codes))})
-    if not _takes_bias(node):
+    if not takes_bias(node):
         return plan
     x, x_hat = moments.means
     rows = to_rows(node, layer.weight).astype(np.float64)
     shift = rows @ x[:, :, np.newaxis] - (found.codes * found.scale) @ x_hat[:, :, np.newaxis]
     shifts = {**plan.bias_shift, str(node.name): shift.reshape(-1).astype(np.float32)}
     return replace(plan, bias_shift=shifts)
-
-
-def _write(copy: ir.Node, layer: CodedLayer, plan: QuantPlan) -> None:
-    """Gives the layer's copy in the quantized model what the plan now says, as floats."""
-    node = layer.node
-    planned = plan.values[str(node.inputs[1].name)]  # type: ignore[union-attr]
-    assert planned.params is not None
-    assert planned.codes is not None
-    scale = planned.params.scale.reshape(-1, 1)
-    real = to_rows(node, np.asarray(planned.codes, np.float32))
-    real = real.reshape(-1, real.shape[2]) * scale
-    writing = writing_of(node, plan)
-    if writing is not None:
-        real = real * writing.factor.reshape(-1, 1)
-    weight = from_rows(node, real.astype(np.float32), layer.weight.shape)
-    replace_weight(copy, 1, weight)
-    if not _takes_bias(node):
-        return
-    bias = weight_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    total = plan.bias_shift[str(node.name)] + (0 if bias is None else bias.reshape(-1))
-    if writing is not None:
-        total = total * writing.factor + writing.offset
-    replace_weight(copy, 2, np.asarray(total, np.float32), f"{node.name}_bias")
