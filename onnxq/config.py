@@ -118,7 +118,7 @@ class Config(Options):
     weights: int = 8
     activations: int = 8
     budget: tuple[Budget, ...] = ()
-    sensitivity: str = "quadratic"
+    sensitivity: str = "auto"
     minimize: str | None = None
     pareto: Path | None = None
     calibration: str = "mse"
@@ -175,7 +175,7 @@ class Config(Options):
         """
         if self.samples is not None:
             return self.samples
-        few = self.weights < _EIGHT or bool(self.budget)
+        few = self.weights < _EIGHT or self.chooses_bits
         return _SAMPLES_OF_FEW_BITS if few else SAMPLES
 
     @property

@@ -37,8 +37,9 @@ FIDELITIES = ("sqnr", "agreement", "f1")
 MINIMIZED = ("size", "latency")
 """What ``--minimize`` can save."""
 
-SENSITIVITIES = ("quadratic", "measured", "trace", "eigenvalue", "sqnr")
-"""How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``)."""
+SENSITIVITIES = ("auto", "measured", "quadratic", "trace", "eigenvalue", "sqnr")
+"""How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``); auto is
+"measured" where ``onnxq.search.cost_method`` finds it affordable, else "quadratic"."""
 
 METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
 """What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""

@@ -23,6 +23,8 @@ def test_the_defaults_are_valid() -> None:
 def test_few_bits_take_more_samples_unless_their_number_is_given() -> None:
     assert Config(weights=4).sample_count == 256
     assert Config.of({"budget": "size=0.2x"}).sample_count == 256
+    searched = {"minimize": "size", "require": "agreement>=0.9"}
+    assert Config.of(searched).sample_count == 256
     assert Config(weights=4, samples=16).sample_count == 16
     assert Config(samples=0).sample_count == 0
 

@@ -61,7 +61,7 @@ def run(trial: Trial, case: Case) -> Measured:
     if options.get("sensitivity") != RANDOM:
         return measure(trial, case)
     del options["sensitivity"]
-    costs = mock.patch("onnxq.search.bit_search.bit_costs", random_costs(trial.seed))
+    costs = mock.patch("onnxq.search.width_costs.bit_costs", random_costs(trial.seed))
     with costs:
         return measure(Trial.of(trial.case, options, trial.seed, trial.samples), case)
 

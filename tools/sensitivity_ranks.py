@@ -4,9 +4,9 @@
     python -m tools.sensitivity_ranks --tasks bench/tasks.py --case resnet20 --method quadratic
 
 One row for each case, method and width: Spearman's rank correlation over the layers with the
-measured loss of the model in which that layer alone is rounded, and the sums of both. Rounding fits
-one half of the samples, all costs are of the other. ``--times`` measures nothing: it gives the CPU
-time of the estimate and of an integer program of 100 layers with 6 options each.
+measured loss of the model in which that layer alone is rounded, on up to 128 samples that the run
+does not see, and the sums of both. ``--times`` measures nothing: it gives the CPU time of the
+estimate and of an integer program of 100 layers with 6 options each.
 """
 
 from __future__ import annotations
@@ -35,8 +35,15 @@ if TYPE_CHECKING:
 
     Costs = dict[str, dict[int, float]]
 
+METHODS = tuple(name for name in SENSITIVITIES if name != "auto")
 _MEASURED = "measured"
-_FEEDS = 16
+_REAL = "real"
+_UNSEEN = 128
+# Each half of the samples judges what the other one was rounded by.
+_HALVES = 2
+_OPSET = 25
+# With a budget of operations all widths are candidates.
+_BUDGET = "bops=1x"
 
 
 class _DoneError(Exception):
@@ -44,18 +51,33 @@ class _DoneError(Exception):
 
 
 def found_costs(case: Case, methods: Sequence[str], samples: int) -> dict[str, Costs]:
-    """Returns method → weight → bits → cost, as a run of ``onnxq.optimize`` would estimate it."""
-    found: dict[str, Costs] = {}
+    """Returns method → weight → bits → cost, as a run of ``onnxq.optimize`` would estimate it.
+
+    Under the name "real" stand the losses on samples that the run does not see.
+    """
+    others = case.calibration(0, _UNSEEN, skipped=samples)
+    count = min(map(len, others.values()))
+    unseen = [{name: array[at : at + 1] for name, array in others.items()} for at in range(count)]
+    halves: list[dict[str, Costs]] = []
 
     def costs(*given: Any, **named: Any) -> Costs:  # noqa: ANN401 (passed on)
         model, loss, feeds, changes, _ = given
-        for method in methods:
-            found[method] = bit_costs(model, loss, feeds[:_FEEDS], changes, method, **named)
-        raise _DoneError
+        found = {name: bit_costs(model, loss, feeds, changes, name, **named) for name in methods}
+        found[_REAL] = bit_costs(model, loss, unseen, changes, _MEASURED, **named)
+        halves.append(found)
+        if len(halves) == _HALVES:
+            raise _DoneError
+        return found[_REAL]
 
-    with mock.patch("onnxq.search.bit_search.bit_costs", costs):
+    with mock.patch("onnxq.search.width_costs.bit_costs", costs):
         _run(case, samples)
-    return found
+    return {
+        method: {
+            name: {bits: sum(half[method][name][bits] for half in halves) for bits in by_bits}
+            for name, by_bits in by_name.items()
+        }
+        for method, by_name in halves[0].items()
+    }
 
 
 def seconds(case: Case, samples: int) -> float:
@@ -77,7 +99,7 @@ def seconds(case: Case, samples: int) -> float:
 def _run(case: Case, samples: int) -> None:
     try:
         onnxq.optimize(
-            case.model, case.calibration(0, samples), threads=1, budget="avg-weight-bits=8"
+            case.model, case.calibration(0, samples), threads=1, budget=_BUDGET, opset=_OPSET
         )
     except _DoneError:
         return
@@ -120,7 +142,7 @@ def main() -> None:
     )
     parser.add_argument("--case", action="append", default=[], help="repeatable; default: all")
     parser.add_argument(
-        "--method", action="append", choices=SENSITIVITIES, help="repeatable; default: all"
+        "--method", action="append", choices=METHODS, help="repeatable; default: all"
     )
     parser.add_argument("--samples", type=int, default=64, help="calibration samples")
     parser.add_argument("--times", action="store_true", help="measure times instead")
@@ -132,12 +154,12 @@ def main() -> None:
         if options.times:
             print(f"{case.name}: {seconds(case, options.samples):.1f} s CPU", flush=True)
             continue
-        methods = [name for name in options.method or SENSITIVITIES if name != _MEASURED]
-        found = found_costs(case, [_MEASURED, *methods], options.samples)
+        methods = options.method or METHODS
+        found = found_costs(case, methods, options.samples)
         for method in methods:
             for bits in sorted(next(iter(found[method].values()))):
                 real, guess = (
-                    [costs[bits] for costs in found[name].values()] for name in (_MEASURED, method)
+                    [costs[bits] for costs in found[name].values()] for name in (_REAL, method)
                 )
                 rank = float(spearmanr(real, guess).statistic)
                 print(

@@ -98,6 +98,8 @@ class BitFront:
         speed: Estimated latency with nothing but bits to choose, over that of the float model; None
             where the target's times are not known.
         hint: What to do where a budget cannot be met.
+        method: How losses were found.
+        meaning: What they are, in words.
     """
 
     choices: tuple[Choice, ...]
@@ -108,6 +110,8 @@ class BitFront:
     size_of: Callable[[QuantPlan], int]
     speed: float | None = None
     hint: str = ""
+    method: str = ""
+    meaning: str = ""
 
     def at(self, budgets: Sequence[Budget]) -> Chosen:
         """Returns the plan of least loss.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.errors import ModelError
 from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
 from onnxq.graph.query import heavy, weight_of
@@ -17,14 +16,13 @@ from onnxq.plan.allocation import FLOAT_BITS, Choice, Option
 from onnxq.plan.bit_plans import with_bits
 from onnxq.plan.placement import timing_of
 from onnxq.plan.weight_sites import bit_operations, weight_sites
-from onnxq.search.bit_costs import bit_costs
 from onnxq.search.bit_front import BitFront
 from onnxq.search.layer_moments import samples_to_round_by
 from onnxq.search.rounding_costs import rounding_costs
-from onnxq.search.weight_changes import nearest_changes, rounded_changes
+from onnxq.search.width_costs import width_costs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import onnx_ir as ir
 
@@ -34,17 +32,13 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.timing import Timing
     from onnxq.plan.weight_sites import WeightSite
-    from onnxq.runtime.session import Feed
-    from onnxq.search.bit_costs import Changes
     from onnxq.tasks.loss import OutputLoss
 
 __all__ = ["BitSearch"]
 
 _WIDTHS = (2, 3, 4, 8)
-_FEW_BITS = 8
+_OPERATIONS = "bops"
 _SAMPLES = 64
-_NEAREST = "nearest"
-_WITHOUT_GRADIENT = ("measured", "sqnr")
 _NEWEST_OPSET = 25
 _TIME_LEFT = "the latency budget leaves time for float, which costs less at the outputs"
 
@@ -75,7 +69,7 @@ class BitSearch:
         Args:
             context: With samples and statistics.
             plan: With params for all that it quantizes.
-            method: How to tell what a width costs, one of ``onnxq.search.bit_costs``.
+            method: How to tell what a width costs, one of ``onnxq.search.bit_costs``, or "auto".
         """
         return _Finder(self, context, plan).front(method)
 
@@ -95,11 +89,14 @@ class _Finder:
 
     def front(self, method: str) -> BitFront:
         """See :meth:`BitSearch.front`."""
-        widths = [bits for bits in _WIDTHS if bits in self._context.target.weight_bits]
+        widths = self._widths()
         plans = {bits: self._uniform(bits) for bits in widths}
-        costs = self._costs(plans, method)
+        layers = {site.name: site.nodes[0] for site in self._sites}
+        found = width_costs(
+            self._context, self._loss, layers, plans, self._feeds, method, self._search.config
+        )
         beyond = self._beyond_codes(plans)
-        choices = [self._choice(site, costs[site.name], beyond) for site in self._sites]
+        choices = [self._choice(site, found.costs[site.name], beyond) for site in self._sites]
         return BitFront(
             choices=(*choices, self._rest(beyond)),
             fixed=frozenset(site.name for site in self._sites if site.integer),
@@ -108,8 +105,23 @@ class _Finder:
             planned=self._planned,
             size_of=self._size_of,
             speed=self._speed(),
-            hint=self._hint(widths),
+            hint=self._hint(),
+            method=found.method,
+            meaning=found.text,
         )
+
+    def _widths(self) -> list[int]:
+        """Returns the widths to choose from: of those that are stored alike, the widest alone.
+
+        They differ in operations, where a budget is of these.
+        """
+        known = self._known_widths()
+        if any(budget.resource == _OPERATIONS for budget in self._search.config.budget):
+            return known
+        return sorted({self._stored(bits): bits for bits in known}.values())
+
+    def _known_widths(self) -> list[int]:
+        return [bits for bits in _WIDTHS if bits in self._context.target.weight_bits]
 
     # ---- plans -----------------------------------------------------------------------------------
 
@@ -152,56 +164,7 @@ class _Finder:
         plan = replace(plan, notes=self._plan.notes)
         return self._with(plan, self._sites_of(plan), bits)
 
-    # ---- what widths cost ------------------------------------------------------------------------
-
-    def _costs(self, plans: Mapping[int, QuantPlan], method: str) -> dict[str, dict[int, float]]:
-        layers = {site.name: site.nodes[0] for site in self._sites}
-        if not layers:
-            return {}
-        nearest = nearest_changes(layers, plans)
-        if self._search.config.rounding == _NEAREST or len(self._feeds) < 2:
-            return self._judged(nearest, self._feeds, method)
-        # rounding fits its samples: what it costs shows on others
-        halves = self._feeds[::2], self._feeds[1::2]
-        sums = [
-            self._judged(self._rounded(layers, plans, nearest, by), judges, method)
-            for by, judges in (halves, halves[::-1])
-        ]
-        return {
-            name: {bits: (cost + sums[1][name][bits]) / 2 for bits, cost in costs.items()}
-            for name, costs in sums[0].items()
-        }
-
-    def _rounded(
-        self,
-        layers: Mapping[str, ir.Node],
-        plans: Mapping[int, QuantPlan],
-        nearest: Changes,
-        feeds: Sequence[Feed],
-    ) -> Changes:
-        few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
-        method, threads = self._search.config.rounding, self._context.threads
-        better = rounded_changes(self._model, layers, few, feeds, method, threads=threads)
-        return {name: {**change, **better.get(name, {})} for name, change in nearest.items()}
-
-    def _judged(
-        self, changes: Changes, feeds: Sequence[Feed], method: str
-    ) -> dict[str, dict[int, float]]:
-        seed, threads = self._search.config.seed, self._context.threads
-        try:
-            return bit_costs(
-                self._model,
-                self._loss,
-                feeds[:_SAMPLES],
-                changes,
-                method,
-                seed=seed,
-                threads=threads,
-            )
-        except ModelError as error:
-            if method in _WITHOUT_GRADIENT:
-                raise
-            raise ModelError(f"{error}; --sensitivity measured needs no gradient") from error
+    # ---- what time takes ------------------------------------------------------------------------
 
     def _timing(self) -> Timing:
         plan, context = self._plan, self._context
@@ -300,7 +263,8 @@ class _Finder:
         )
         return {"size": float(self._search.float_bytes), "bops": operations}
 
-    def _hint(self, widths: list[int]) -> str:
+    def _hint(self) -> str:
         """Says what would make narrow weights smaller."""
-        helps = any(stored_bits(bits, _NEWEST_OPSET) < self._stored(bits) for bits in widths)
+        known = self._known_widths()
+        helps = any(stored_bits(bits, _NEWEST_OPSET) < self._stored(bits) for bits in known)
         return f", or --opset {_NEWEST_OPSET}, which has a type of 2 bits" if helps else ""

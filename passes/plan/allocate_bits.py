@@ -44,7 +44,7 @@ class AllocateBits(PlanPass):
     Attributes:
         budgets: All of them hold.
         front: Finds out what widths cost, by a method, and holds the choice for any budget.
-        sensitivity: That method.
+        sensitivity: That method; the front says which one "auto" comes to.
     """
 
     name = "allocate-bits"
@@ -68,25 +68,27 @@ class AllocateBits(PlanPass):
         chosen = front.at(self.budgets)
         costs = _costs(context, front)
         plan = replace(chosen.plan, bit_costs={name: costs[name][1] for name in costs})
-        return plan.with_notes([*self._layers(costs, chosen), *self._sums(chosen)])
+        return plan.with_notes([*self._layers(costs, chosen, front), *self._sums(chosen, front)])
 
-    def _layers(self, costs: Mapping[str, LayerCosts], chosen: Chosen) -> list[Note]:
+    def _layers(
+        self, costs: Mapping[str, LayerCosts], chosen: Chosen, front: BitFront
+    ) -> list[Note]:
         notes = []
         for name, (weight, by_bits) in costs.items():
             bits = chosen.allocation.options[weight].bits
             told = ", ".join(f"{width}: {loss:.3g}" for width, loss in by_bits.items())
             what = "float" if bits == FLOAT_BITS else f"{bits} bits"
-            text = f"{what}; {self.sensitivity} cost of bits {told}"
+            text = f"{what}; {front.method} cost of bits {told}"
             notes.append(Note(NoteKind.FIRED, self.name, name, text))
         return notes
 
-    def _sums(self, chosen: Chosen) -> list[Note]:
+    def _sums(self, chosen: Chosen, front: BitFront) -> list[Note]:
         """Says what was spent of each budget, and what the bits cost together."""
         texts = [
             f"{one.budget}: {one.amount} spent, {'binds' if one.binds else 'does not bind'}"
             for one in chosen.spent
         ]
-        texts.append(f"{self.sensitivity} cost: {chosen.allocation.loss:.4g} in all")
+        texts.append(f"{front.method} cost: {chosen.allocation.loss:.4g} in all; {front.meaning}")
         return [Note(NoteKind.INFO, self.name, "graph", text) for text in texts]
 
 

@@ -102,6 +102,12 @@ def test_every_way_to_tell_what_bits_cost(sensitivity: str) -> None:
     assert f"{sensitivity} cost" in told(made)[-1]
 
 
+def test_measured_is_the_default_where_that_is_affordable() -> None:
+    text = told(optimized("size=0.22x"))[-1]
+    assert text.startswith("measured cost: ")
+    assert "affordable" in text
+
+
 def test_the_same_bytes_every_time() -> None:
     again = onnxq.optimize(detector(), FEEDS, threads=1, budget=["size=0.22x"], rounding="nearest")
     assert to_bytes(again.model) == to_bytes(optimized("size=0.22x").model)

@@ -62,7 +62,7 @@ def search(context: PlanContext, rounding: str = "nearest", **given: Any) -> Bit
         lower=lower,
         replan=replan,
         float_bytes=written_size(context.model),
-        config=Config(rounding=rounding),
+        config=Config(rounding=rounding, budget=(Budget.parse("bops=1x"),)),
     )
     return replace(made, **given)
 
@@ -139,3 +139,12 @@ def test_without_a_gradient_there_is_another_way() -> None:
     with pytest.raises(ModelError, match=r"Shrink.*--sensitivity measured needs no gradient"):
         made.front(context, plan, "quadratic")
     assert len(made.front(context, plan, "measured").choices) == 4
+
+
+def test_of_widths_that_are_stored_alike_the_widest_is_kept() -> None:
+    context = context_for(source())
+    made = search(context, config=Config(rounding="nearest", budget=(Budget.parse("size=0.5x"),)))
+
+    *layers, _ = made.front(context, plan_for(context), "sqnr").choices
+
+    assert all([option.bits for option in layer.options] == [4, 8, 32] for layer in layers)

@@ -49,9 +49,18 @@ class Case(abc.ABC):
         self.model = model
         self.limit = limit
 
-    def calibration(self, seed: int, count: int) -> dict[str, npt.NDArray[np.float32]]:
-        """Returns ``count`` calibration samples, drawn without return, by input name."""
-        order = np.random.default_rng(seed).permutation(len(self._samples))[:count]
+    def calibration(
+        self, seed: int, count: int, skipped: int = 0
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Returns ``count`` calibration samples, drawn without return, by input name.
+
+        Args:
+            seed: Of the order in which they are drawn.
+            count: How many, at most.
+            skipped: How many are drawn before.
+        """
+        order = np.random.default_rng(seed).permutation(len(self._samples))
+        order = order[skipped : skipped + count]
         name = open_session(self.model).get_inputs()[0].name
         return {name: self._samples[np.sort(order)]}
 

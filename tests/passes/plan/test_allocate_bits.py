@@ -47,6 +47,8 @@ class Asked:
             timing=lambda: Timing({}, (), ()),
             planned=lambda _: CHOSEN,
             size_of=lambda _: 40,
+            method="quadratic",
+            meaning="by its curvature",
         )
 
 
@@ -58,14 +60,14 @@ def test_every_layer_and_budget_is_told() -> None:
     asked = Asked()
     budgets = (Budget.parse("size=0.625x"),)
 
-    found = revised(AllocateBits(budgets, asked, "trace"), context(), QuantPlan())
+    found = revised(AllocateBits(budgets, asked, "auto"), context(), QuantPlan())
 
-    assert asked.method == "trace"
+    assert asked.method == "auto"
     assert [(note.kind, note.where, note.text) for note in found.notes] == [
-        (NoteKind.FIRED, "node_c", "8 bits; trace cost of bits 4: 0.5, 8: 0.25"),
-        (NoteKind.FIRED, "node_y", "float; trace cost of bits 4: 0.1"),
+        (NoteKind.FIRED, "node_c", "8 bits; quadratic cost of bits 4: 0.5, 8: 0.25"),
+        (NoteKind.FIRED, "node_y", "float; quadratic cost of bits 4: 0.1"),
         (NoteKind.INFO, "graph", "size=0.625x: 0.625x spent, does not bind"),
-        (NoteKind.INFO, "graph", "trace cost: 0.25 in all"),
+        (NoteKind.INFO, "graph", "quadratic cost: 0.25 in all; by its curvature"),
     ]
     assert found.bit_costs == {"node_c": {4: 0.5, 8: 0.25}, "node_y": {4: 0.1}}
 
