@@ -20,10 +20,10 @@ from tools.study.methods import (
     METHODS,
     SETTINGS,
     Plan,
-    measure_trials,
     methods_table,
     models_table,
 )
+from tools.study.sequence import measure_trials
 from tools.study.trials import Store
 from tools.study.workers import workers
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import statistics
-import time
-from concurrent.futures import FIRST_COMPLETED, wait
 from typing import TYPE_CHECKING, NamedTuple
 
 from tools.study.trials import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from concurrent.futures import Future
 
-    from tools.study.schedule import Submit
-    from tools.study.trials import Measured, Store
+    from tools.study.trials import Measured
 
-__all__ = ["METHODS", "SETTINGS", "Plan", "measure_trials", "methods_table", "models_table"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["METHODS", "SETTINGS", "Plan", "methods_table", "models_table"]
 
 FIXED = ("lp:1", "lp:1.5", "mse", "lp:2.5", "lp:3", "lp:4")
 """One p for all ranges; mse is p = 2."""
@@ -66,40 +59,6 @@ class Plan(NamedTuple):
             for case in self.cases
             for setting in self.settings
         ]
-
-
-def measure_trials(
-    trials: Sequence[Trial], store: Store, *, submit: Submit, jobs: int, until: float
-) -> int:
-    """Measures what ``store`` lacks, in order. What raises is logged, and not stored.
-
-    Args:
-        trials: What to measure.
-        store: What is measured already; gets what comes.
-        submit: Measures a trial in the background.
-        jobs: How many to measure at a time.
-        until: No trial is begun after this time, in seconds of ``time.monotonic``.
-
-    Returns:
-        Number of trials that are missing still.
-    """
-    waiting = [trial for trial in reversed(trials) if trial not in store.rows]
-    running: dict[Future[Measured], Trial] = {}
-    failed = 0
-    while True:
-        while waiting and len(running) < jobs and time.monotonic() < until:
-            trial = waiting.pop()
-            running[submit(trial, None)] = trial
-        if not running:
-            return failed + len(waiting)
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            trial = running.pop(future)
-            if (error := future.exception()) is not None:
-                failed += 1
-                logger.error("%s failed: %s", trial, error)
-                continue
-            store.put(trial, future.result())
-            logger.info("%s %s: %s", trial.case, dict(trial.options), future.result().fidelity)
 
 
 class _Cell(NamedTuple):

@@ -12,13 +12,15 @@ from tools.study.cases import cases_of
 from tools.study.trials import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from tools.study.case import Case, Found
     from tools.study.schedule import Submit
     from tools.study.trials import Measured, Trial
+
+    Measure = Callable[[Trial, Case, Measured | None], Measured]
 
 __all__ = ["workers"]
 
@@ -28,7 +30,11 @@ _cases: dict[str, Case] = {}
 
 @contextmanager
 def workers(
-    jobs: int, tasks: Path | None, names: Sequence[str], limit: int | None
+    jobs: int,
+    tasks: Path | None,
+    names: Sequence[str],
+    limit: int | None,
+    run: Measure = measure,
 ) -> Iterator[Submit]:
     """Yields what hands a trial over to one of ``jobs`` processes.
 
@@ -39,6 +45,7 @@ def workers(
         tasks: File with more cases; None for none (:func:`tools.study.cases.cases_of`).
         names: Of the cases.
         limit: Number of labelled samples to use; None = all.
+        run: Measures a trial; a function of a module, as processes find it by its name.
     """
     # Read by the libraries below numpy as they are loaded.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -51,7 +58,7 @@ def workers(
     with ProcessPoolExecutor(jobs, context, _open, (tasks, names, limit, base)) as executor:
 
         def submit(trial: Trial, plain: Measured | None) -> Future[Measured]:
-            return executor.submit(_measure, trial, plain)
+            return executor.submit(_measure, run, trial, plain)
 
         yield submit
 
@@ -69,5 +76,5 @@ def _base(name: str) -> Found:
     return _cases[name].base
 
 
-def _measure(trial: Trial, plain: Measured | None) -> Measured:
-    return measure(trial, _cases[trial.case], plain)
+def _measure(run: Measure, trial: Trial, plain: Measured | None) -> Measured:
+    return run(trial, _cases[trial.case], plain)

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import time
-from concurrent.futures import Future
-from typing import TYPE_CHECKING
-
-from tools.study.methods import Plan, measure_trials, methods_table, models_table
-from tools.study.trials import Measured, Store, Trial
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tools.study.methods import Plan, methods_table, models_table
+from tools.study.trials import Measured, Trial
 
 METHODS = ("mse", "lp:3", "pd")
 PLAN = Plan({"a": False, "b": False, "box": True}, ["w8a4"], METHODS, seeds=2, samples=8)
@@ -81,26 +73,3 @@ def test_a_refusal_is_no_number() -> None:
         found[PLAN.trial("box", "w8a4", "pd", seed)] = Measured(error="it cannot be")
 
     assert cells(methods_table(PLAN, found), "mse")[5:8] == ["-", "-", "-"]
-
-
-def test_what_is_stored_is_not_measured_again(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store.jsonl")
-    trials = PLAN.trials()
-    store.put(trials[0], Measured(fidelity=1.0))
-    asked = []
-
-    def submit(trial: Trial, _plain: Measured | None) -> Future[Measured]:
-        asked.append(trial)
-        future: Future[Measured] = Future()
-        if len(asked) == 2:
-            future.set_exception(ValueError("broken"))
-        else:
-            future.set_result(Measured(fidelity=2.0))
-        return future
-
-    missing = measure_trials(trials, store, submit=submit, jobs=2, until=math.inf)
-    late = measure_trials(trials, store, submit=submit, jobs=2, until=time.monotonic() - 1)
-
-    assert asked == trials[1:]
-    assert missing == late == 1
-    assert len(Store(tmp_path / "store.jsonl").rows) == len(trials) - 1
