@@ -20,6 +20,7 @@ from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.graph.spec_integer import check_integer
 from onnxq.manager import PassManager, silent, teller
+from onnxq.numerics.blas import one_blas_thread
 from onnxq.passes.lower import lowered, lowering_of
 from onnxq.passes.plan import deciding_passes
 from onnxq.passes.rewrite import float_rewrites
@@ -65,6 +66,7 @@ _CHECKS = dict.fromkeys(("qdq", "qoperator", "fp16", "qdq+fp16"), check_qdq)
 _CHECKS |= {"integer": check_integer}
 
 
+@one_blas_thread()
 def optimize(
     source: ModelSource,
     data: DataLike | None,

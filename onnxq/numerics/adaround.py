@@ -29,7 +29,7 @@ from onnxq.numerics.rectified_sigmoid import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Array = npt.NDArray[np.float64]
+    Array = npt.NDArray[np.floating]
 
 __all__ = ["adaround"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from onnxq.numerics.second_moments import SecondMoments
 
-    Array = npt.NDArray[np.float64]
+    Array = npt.NDArray[np.floating]
 
 __all__ = ["METHODS", "Rounded", "rounded"]
 
@@ -38,7 +38,7 @@ class Rounded(NamedTuple):
 
     Attributes:
         codes: int32 [G, O, K].
-        scale: float64 [G, O, 1].
+        scale: float32 [G, O, 1].
         before: Squared output error of rounding the weight itself to the nearest, over outputs.
         after: Squared output error of these codes, over outputs.
     """
@@ -72,9 +72,14 @@ def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may b
         least_scale: No scale may be smaller, broadcasts to [G, O, 1].
         method: One of :data:`METHODS`.
     """
+    weight, anchor, least_scale = (
+        np.asarray(given, np.float32) for given in (weight, anchor, least_scale)
+    )
     hessian, cross = moments.matrices(centred=centred)
     damped = Damped(hessian, _DAMPING + moments.doubt)
+    del hessian
     target = least_squares_target(weight, anchor, damped, cross)
+    del cross
     scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least_scale)
     nearest = np.clip(np.rint(target / scale), *limits).astype(np.int32)
     if method == "adaround":
@@ -117,8 +122,7 @@ class _Best:
 def _scale(target: Array, damped: Damped, limits: tuple[int, int], *, per_row: bool) -> Array:
     """Returns the scale of least error if inputs were not correlated, [G, O, 1]."""
     diagonal = damped.matrix.diagonal(axis1=1, axis2=2)[:, np.newaxis]
-    rows = target.reshape(-1, target.shape[2]).astype(np.float32)
+    rows = target.reshape(-1, target.shape[2])
     importance = np.broadcast_to(diagonal, target.shape).reshape(rows.shape)
     scale = searched_scale(rows, 0 if per_row else None, limits, importance)
-    every = np.broadcast_to(scale.reshape(-1, 1), (len(rows), 1)).astype(np.float64)
-    return every.reshape(*target.shape[:2], 1)
+    return np.broadcast_to(scale.reshape(-1, 1), (len(rows), 1)).reshape(*target.shape[:2], 1)

@@ -5,7 +5,10 @@ With H = E[x̂ x̂ᵀ] and target W' (:func:`least_squares_target`), codes q min
     tr((s q − W') H (s q − W')ᵀ)
 
 * :func:`gptq`: column by column, each error handed on to the columns that follow (Frantar et al.
-  2022, "GPTQ", algorithm 1), columns in order of falling diagonal of H.
+  2022, "GPTQ", algorithm 1), columns in order of falling diagonal of H. That is Babai's nearest
+  plane (Chen et al. 2025, "The Geometry of LLM Quantization"), which needs no inverse: with
+  H = Uᵀ U and d = s q − W' of the columns k > i, the best real value of column i is
+  W'_i − Σ_k U_ik d_k / U_ii.
 * :func:`coordinate_descent`: every code in turn is set to the best value given all others, which
   never raises the error.
 * :func:`fitted_scale`: the best s for given codes, in closed form.
@@ -19,12 +22,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxq.numerics.damped import Damped, inverse_factor
-
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Array = npt.NDArray[np.float64]
+    from onnxq.numerics.damped import Damped
+
+    Array = npt.NDArray[np.floating]
     Limits = tuple[int, int]
 
 __all__ = ["coordinate_descent", "fitted_scale", "gptq", "least_squares_target", "output_error"]
@@ -33,9 +36,7 @@ _BLOCK = 64
 _SETTLED = 1e-3
 
 
-def least_squares_target(
-    weight: Array, anchor: Array, damped: Damped, cross: npt.NDArray[np.float32]
-) -> Array:
+def least_squares_target(weight: Array, anchor: Array, damped: Damped, cross: Array) -> Array:
     """Returns W' = (W C + A Λ)(H + Λ)⁻¹: what undoes the errors in x̂ as far as a weight can.
 
     Λ, the damping, draws W' to A: directions that the samples do not show stay as they are.
@@ -52,8 +53,8 @@ def least_squares_target(
 
 def output_error(real: Array, target: Array, hessian: Array) -> Array:
     """Returns the squared error of each output that ``real`` leaves beyond W', [G, O]."""
-    apart = real - target
-    return np.asarray(((apart @ hessian) * apart).sum(axis=2))
+    apart = np.asarray(real - target, hessian.dtype)
+    return np.asarray(np.vecdot(apart @ hessian, apart))
 
 
 def gptq(target: Array, damped: Damped, scale: Array, limits: Limits) -> npt.NDArray[np.int32]:
@@ -65,42 +66,49 @@ def gptq(target: Array, damped: Damped, scale: Array, limits: Limits) -> npt.NDA
         scale: s, [G, O, 1] or [G, O, K].
         limits: Least and greatest code.
     """
-    diagonal = damped.matrix.diagonal(axis1=1, axis2=2)
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    rows, columns = order[:, :, np.newaxis], order[:, np.newaxis, :]
-    groups = np.arange(len(order))[:, np.newaxis, np.newaxis]
-    factor = inverse_factor(damped.matrix[groups, rows, columns])
-    # The columns of W' along axis 1, as they are visited.
-    left = np.take_along_axis(target.swapaxes(1, 2), rows, axis=1)
-    steps = np.take_along_axis(np.broadcast_to(scale, target.shape).swapaxes(1, 2), rows, axis=1)
-    codes = np.empty(left.shape, np.int32)
-    for start in range(0, left.shape[1], _BLOCK):
+    order, factor = damped.order[:, :, np.newaxis], damped.factor
+    # The columns of W' along axis 1; they are visited from the last to the first.
+    wanted = np.take_along_axis(target.swapaxes(1, 2), order, axis=1)
+    steps = np.take_along_axis(np.broadcast_to(scale, target.shape).swapaxes(1, 2), order, axis=1)
+    pull = np.zeros_like(wanted)
+    codes = np.empty(wanted.shape, np.int32)
+    for start in reversed(range(0, wanted.shape[1], _BLOCK)):
         part = slice(start, start + _BLOCK)
-        errors = _round_block(
-            left[:, part], steps[:, part], factor[:, part, part], codes[:, part], limits
+        apart = _round_block(
+            wanted[:, part],
+            pull[:, part],
+            steps[:, part],
+            factor[:, part, part],
+            codes[:, part],
+            limits,
         )
-        behind = factor[:, part, part.stop :]
-        left[:, part.stop :] -= behind.swapaxes(1, 2) @ errors
+        pull[:, :start] += factor[:, :start, part] @ apart
     found = np.empty_like(codes)
-    np.put_along_axis(found, np.broadcast_to(rows, codes.shape), codes, axis=1)
+    np.put_along_axis(found, np.broadcast_to(order, codes.shape), codes, axis=1)
     return np.ascontiguousarray(found.swapaxes(1, 2))
 
 
-def _round_block(
-    left: Array, steps: Array, factor: Array, codes: npt.NDArray[np.int32], limits: Limits
+def _round_block(  # noqa: PLR0913 (what is rounded, and how)
+    wanted: Array,
+    pull: Array,
+    steps: Array,
+    factor: Array,
+    codes: npt.NDArray[np.int32],
+    limits: Limits,
 ) -> Array:
-    """Fills the codes of some columns, [G, B, O]; returns their errors over the factor's diagonal.
+    """Fills the codes of some columns, [G, B, O]; returns how far they are from W'.
 
-    ``left`` is used up.
+    ``pull`` is used up.
     """
-    errors = np.empty_like(left)
-    for at in range(left.shape[1]):
-        code = np.clip(np.rint(left[:, at] / steps[:, at]), *limits)
+    apart = np.empty_like(wanted)
+    diagonal = factor.diagonal(axis1=1, axis2=2)
+    for at in reversed(range(wanted.shape[1])):
+        free = wanted[:, at] - pull[:, at] / diagonal[:, at, np.newaxis]
+        code = np.clip(np.rint(free / steps[:, at]), *limits)
         codes[:, at] = code
-        error = (left[:, at] - code * steps[:, at]) / factor[:, at, at, np.newaxis]
-        left[:, at + 1 :] -= factor[:, at, at + 1 :, np.newaxis] * error[:, np.newaxis]
-        errors[:, at] = error
-    return errors
+        apart[:, at] = code * steps[:, at] - wanted[:, at]
+        pull[:, :at] += factor[:, :at, at, np.newaxis] * apart[:, at, np.newaxis]
+    return apart
 
 
 def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and when it ends)
@@ -122,21 +130,22 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
         sweeps: At most; fewer if less than one code in a thousand changes.
     """
     steps = np.ascontiguousarray(np.broadcast_to(scale, target.shape).swapaxes(1, 2))
-    found = np.ascontiguousarray(codes.swapaxes(1, 2)).astype(np.float64)
-    slope = hessian @ (found * steps - target.swapaxes(1, 2))
+    found = np.ascontiguousarray(codes.swapaxes(1, 2)).astype(target.dtype)
+    apart = found * steps - target.swapaxes(1, 2)
     for _ in range(sweeps):
-        before = found.copy()
+        changed = 0
         for start in range(0, found.shape[1], _BLOCK):
             part = slice(start, start + _BLOCK)
             moved = _descend_block(
                 found[:, part],
-                slope[:, part].copy(),
+                hessian[:, part] @ apart,
                 hessian[:, part, part],
                 steps[:, part],
                 limits,
             )
-            slope += hessian[:, :, part] @ moved
-        if np.count_nonzero(found != before) < _SETTLED * found.size:
+            apart[:, part] += moved
+            changed += int(np.count_nonzero(moved))
+        if changed < _SETTLED * found.size:
             break
     return np.ascontiguousarray(found.swapaxes(1, 2)).astype(np.int32)
 
@@ -144,15 +153,17 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
 def _descend_block(
     codes: Array, slope: Array, hessian: Array, steps: Array, limits: Limits
 ) -> Array:
-    """Improves some columns, [G, B, O], in place; returns by how much their weights moved."""
+    """Improves some columns, [G, B, O], in place; returns by how much their weights moved.
+
+    ``slope``, H times how far all columns are from W', is used up.
+    """
     moved = np.empty_like(codes)
+    curvature = hessian.diagonal(axis1=1, axis2=2)[:, :, np.newaxis] * steps
     for at in range(codes.shape[1]):
-        step, curvature = steps[:, at], hessian[:, at, at, np.newaxis]
-        new = np.clip(np.rint(codes[:, at] - slope[:, at] / (curvature * step)), *limits)
-        by = (new - codes[:, at]) * step
+        new = np.clip(np.rint(codes[:, at] - slope[:, at] / curvature[:, at]), *limits)
+        moved[:, at] = (new - codes[:, at]) * steps[:, at]
         codes[:, at] = new
-        slope += hessian[:, :, at, np.newaxis] * by[:, np.newaxis]
-        moved[:, at] = by
+        slope[:, at + 1 :] += hessian[:, at + 1 :, at, np.newaxis] * moved[:, at, np.newaxis]
     return moved
 
 
@@ -161,7 +172,7 @@ def fitted_scale(codes: npt.NDArray[np.int32], target: Array, hessian: Array) ->
 
     NaN where no positive scale does better than 0.
     """
-    pulled = codes.astype(np.float64) @ hessian
+    pulled = codes.astype(target.dtype) @ hessian
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = (pulled * target).sum(axis=2) / (pulled * codes).sum(axis=2)
     return np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)[:, :, np.newaxis]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["SecondMoments"]
 
 _MOST_DOUBT = 0.95
+# Few large products take less than many small ones.
+_ROWS_AT_ONCE = 1024
 
 
 class SecondMoments:
@@ -53,24 +55,39 @@ class SecondMoments:
         self._pivots: tuple[Array, Array] | None = None
         if around is not None:
             self._pivots = (around[0][:, np.newaxis], around[1][:, np.newaxis])
+        self._waiting: list[tuple[Array, Array]] = []
 
     def add(self, x: Array, x_hat: Array) -> None:
         """Takes in what both layers read for one sample, float32 [G, n, K] each."""
         if self._pivots is None:
             self._pivots = (x.mean(axis=1, keepdims=True), x_hat.mean(axis=1, keepdims=True))
-        x, x_hat = x - self._pivots[0], x_hat - self._pivots[1]
+        same = x is x_hat and np.array_equal(*self._pivots)
+        x_hat = x_hat - self._pivots[1]
+        x = x_hat if same else x - self._pivots[0]
+        self._squares += _power(x_hat) / x_hat.shape[1] ** 2
+        self._samples += 1
+        self._count += x.shape[1]
+        self._waiting.append((x, x_hat))
+        if sum(rows.shape[1] for rows, _ in self._waiting) >= _ROWS_AT_ONCE:
+            self._sum()
+
+    def _sum(self) -> None:
+        """Adds the waiting rows to the sums."""
+        if not self._waiting:
+            return
+        x, x_hat = (np.concatenate(rows, axis=1) for rows in zip(*self._waiting, strict=True))
+        same = all(one is other for one, other in self._waiting)
+        self._waiting.clear()
         hessian = x_hat.swapaxes(1, 2) @ x_hat
         self._hessian += hessian
-        self._squares += np.square(hessian / len(x_hat[0]), dtype=np.float64).sum(axis=(1, 2))
-        self._samples += 1
-        self._cross += x.swapaxes(1, 2) @ x_hat
-        self._means += np.stack([x.sum(axis=1, dtype=np.float64), x_hat.sum(1, dtype=np.float64)])
-        self._count += x.shape[1]
+        self._cross += hessian if same else x.swapaxes(1, 2) @ x_hat
+        self._means += np.stack([x.sum(axis=1), x_hat.sum(axis=1)])
 
     @property
     def means(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """E[x] and E[x̂], float64 [G, K] each; meaningless without samples."""
         assert self._pivots is not None
+        self._sum()
         x, x_hat = self._means / self._count
         return x + self._pivots[0][:, 0], x_hat + self._pivots[1][:, 0]
 
@@ -80,10 +97,11 @@ class SecondMoments:
 
         0 of a single sample, which tells nothing about others.
         """
-        hessian = self._hessian.astype(np.float64) / max(1, self._count)
-        power = np.square(hessian).sum(axis=(1, 2))
-        mean = hessian.diagonal(axis1=1, axis2=2).mean(axis=1)
-        apart = power - hessian.shape[1] * mean**2
+        self._sum()
+        count, size = max(1, self._count), self._hessian.shape[1]
+        power = _square_sum(self._hessian) / count**2
+        mean = self._hessian.diagonal(axis1=1, axis2=2).mean(axis=1, dtype=np.float64) / count
+        apart = power - size * mean**2
         noise = (self._squares / max(1, self._samples) - power) / max(1, self._samples)
         share = np.where(apart > 0, noise / np.where(apart > 0, apart, 1), 0.0)
         share = np.clip(share, 0.0, _MOST_DOUBT)
@@ -94,15 +112,27 @@ class SecondMoments:
 
         Rows and columns of C run over x and x̂.
         """
+        self._sum()
         number = np.float32(1 / max(1, self._count))
         x, x_hat = (self._means * number).astype(np.float32)
-        hessian = self._hessian * number - _outer(x_hat, x_hat)
-        cross = self._cross * number - _outer(x, x_hat)
+        hessian, cross = self._hessian * number, self._cross * number
+        hessian -= _outer(x_hat, x_hat)
+        cross -= _outer(x, x_hat)
         if not centred:
             x, x_hat = (mean.astype(np.float32) for mean in self.means)
             hessian += _outer(x_hat, x_hat)
             cross += _outer(x, x_hat)
         return hessian, cross
+
+
+def _power(rows: Array) -> npt.NDArray[np.float64]:
+    """Returns ‖XᵀX‖² of every group's X, which is ‖XXᵀ‖² as well, [G]."""
+    turned = rows.swapaxes(1, 2)
+    return _square_sum(rows @ turned if rows.shape[1] < rows.shape[2] else turned @ rows)
+
+
+def _square_sum(matrices: Array) -> npt.NDArray[np.float64]:
+    return np.asarray(np.vecdot(matrices, matrices).sum(axis=1, dtype=np.float64))
 
 
 def _outer(rows: Array, columns: Array) -> Array:

@@ -129,8 +129,8 @@ class RoundWeights(PlanPass):
             least = least_weight_scale(bias.reshape(-1), x)
             least = least.reshape(groups_of(node), -1, 1) if spec.axis is not None else least.max()
         return rounded(
-            to_rows(node, layer.weight).astype(np.float64),
-            to_rows(node, anchor).astype(np.float64),
+            to_rows(node, layer.weight),
+            to_rows(node, anchor),
             moments,
             _limits(spec, pair),
             centred=takes_bias(node),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxq.numerics.damped import Damped, inverse_factor
+from onnxq.numerics.damped import Damped
 from onnxq.numerics.rounding import (
     coordinate_descent,
     fitted_scale,
@@ -41,6 +41,11 @@ def layer(seed: int, groups: int = 2, outputs: int = 3, size: int = 9, rows: int
     for part in np.array_split(np.arange(rows), 3):
         moments.add(x[:, part], x_hat[:, part])
     return Layer(rng.normal(size=(groups, outputs, size)), x, x_hat, moments)
+
+
+def exact(moments: SecondMoments, *, centred: bool = False) -> Array:
+    """H in float64, so that bounds can be tight."""
+    return moments.matrices(centred=centred)[0].astype(np.float64)
 
 
 def nearest(weight: Array, scale: Array) -> npt.NDArray[np.int32]:
@@ -74,6 +79,21 @@ def test_doubt_brings_moments_nearer_to_the_true_ones(samples: int) -> None:
     assert after < (1 - 0.5 / np.sqrt(samples)) * before
 
 
+@pytest.mark.parametrize("rows", [4, 30])
+def test_doubt_is_how_far_samples_are_from_their_mean(rows: int) -> None:
+    samples = np.random.default_rng(rows).normal(size=(10, 1, rows, 12)).astype(np.float32)
+    moments = SecondMoments(1, 12, (np.zeros((1, 12), np.float32),) * 2)
+    for sample in samples:
+        moments.add(sample, sample)
+    each = samples[:, 0].swapaxes(1, 2).astype(np.float64) @ samples[:, 0] / rows
+    mean = each.mean(axis=0)
+    level = mean.diagonal().mean() * np.eye(12)
+    share = np.square(each - mean).sum() / 100 / np.square(mean - level).sum()
+
+    wanted = min(share, 0.95) / (1 - min(share, 0.95))
+    np.testing.assert_allclose(moments.doubt, [wanted], rtol=1e-4)
+
+
 def test_a_single_sample_tells_nothing_about_others() -> None:
     moments = SecondMoments(2, 3)
     rows = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
@@ -96,6 +116,31 @@ def test_moments_are_those_of_all_rows(seed: int) -> None:
     )
     wanted = [np.cov(group.T, bias=True) for group in one.x_hat.astype(np.float64)]
     np.testing.assert_allclose(covariance, wanted, rtol=1e-3, atol=2e-3)
+
+
+def test_moments_do_not_depend_on_how_many_rows_wait_for_others() -> None:
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(2, 6, 6))
+    samples = [
+        ((rng.normal(size=(2, rows, 6)) + 1) @ mix).astype(np.float32)
+        for rows in (1, 3, 700, 5, 900, 2500, 2)
+    ]
+    moments = SecondMoments(2, 6)
+    for rows in samples:
+        moments.add(rows, 2 * rows)
+        assert np.isfinite(moments.doubt).all()
+    once = SecondMoments(2, 6)
+    for rows in samples:
+        once.add(rows, 2 * rows)
+
+    for found, wanted in zip(
+        once.matrices(centred=True), moments.matrices(centred=True), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    every = np.concatenate(samples, axis=1).astype(np.float64)
+    covariance = np.stack([np.cov(group.T, bias=True) for group in every])
+    np.testing.assert_allclose(once.matrices(centred=True)[0], 4 * covariance, rtol=1e-3)
+    np.testing.assert_allclose(once.matrices(centred=True)[1], 2 * covariance, rtol=1e-3)
 
 
 @given(seeds)
@@ -139,21 +184,29 @@ def test_directions_without_samples_keep_their_weights() -> None:
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
-def test_the_factor_is_that_of_the_inverse(seed: int) -> None:
-    matrix = Damped(layer(seed).moments.matrices(centred=True)[0], 0.01).matrix
+def test_the_factor_is_that_of_the_matrix_in_order_of_its_diagonal(seed: int) -> None:
+    damped = Damped(exact(layer(seed).moments), 0.01)
 
-    upper = inverse_factor(matrix)
+    for matrix, order, upper in zip(damped.matrix, damped.order, damped.factor, strict=True):
+        assert (np.diff(matrix.diagonal()[order]) >= 0).all()
+        assert (np.tril(upper, -1) == 0).all()
+        np.testing.assert_allclose(upper.T @ upper, matrix[np.ix_(order, order)], atol=1e-9)
 
-    assert (np.tril(upper, -1) == 0).all()
-    np.testing.assert_allclose(
-        upper.swapaxes(1, 2) @ upper @ matrix, np.broadcast_to(np.eye(9), matrix.shape), atol=1e-6
-    )
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_solving_undoes_the_product(seed: int) -> None:
+    one = layer(seed)
+    damped = Damped(exact(one.moments), 0.01)
+
+    np.testing.assert_allclose(damped.solve(one.weight) @ damped.matrix, one.weight, atol=1e-9)
 
 
 def test_a_singular_matrix_is_damped_until_it_can_be_factored() -> None:
-    matrix = np.ones((1, 4, 4))
+    found = Damped(np.ones((1, 4, 4), np.float32), 0.0)
 
-    assert np.isfinite(inverse_factor(matrix)).all()
+    assert np.isfinite(found.factor).all()
+    np.testing.assert_allclose(found.factor[0].T @ found.factor[0], np.ones((4, 4)), atol=1e-4)
 
 
 @given(seeds, st.sampled_from([5, 9, 70]))
@@ -169,11 +222,31 @@ def test_gptq_without_correlation_rounds_to_the_nearest(seed: int, size: int) ->
 
 
 @pytest.mark.parametrize("size", [9, 150])
+def test_gptq_hands_errors_on_by_the_factor_of_the_inverse(size: int) -> None:
+    one = layer(1, size=size, rows=400)
+    damped, scale = Damped(exact(one.moments), 0.01), scales(one.weight)
+
+    codes = gptq(one.weight, damped, scale, LIMITS)
+
+    for group in range(2):
+        order = damped.order[group][::-1]
+        inverse = np.linalg.inv(damped.matrix[group][np.ix_(order, order)])
+        upper = np.linalg.cholesky(inverse).T
+        left, step = one.weight[group][:, order], scale[group]
+        wanted = np.empty(left.shape)
+        for at in range(size):
+            wanted[:, at] = np.clip(np.rint(left[:, at] / step[:, 0]), *LIMITS)
+            error = (left[:, at] - wanted[:, at] * step[:, 0]) / upper[at, at]
+            left[:, at:] -= np.outer(error, upper[at, at:])
+        np.testing.assert_array_equal(codes[group][:, order], wanted)
+
+
+@pytest.mark.parametrize("size", [9, 150])
 def test_gptq_beats_the_nearest_on_correlated_inputs(size: int) -> None:
     ratios = []
     for seed in range(5):
         one = layer(seed, size=size, rows=400)
-        damped = Damped(one.moments.matrices(centred=False)[0], 0.01)
+        damped = Damped(exact(one.moments), 0.01)
         scale = scales(one.weight)
         errors = [
             output_error(codes * scale, one.weight, damped.matrix).sum()
@@ -187,7 +260,7 @@ def test_gptq_beats_the_nearest_on_correlated_inputs(size: int) -> None:
 @settings(max_examples=20, deadline=None)
 def test_descent_never_raises_the_error_of_any_output(seed: int, size: int) -> None:
     one = layer(seed, size=size)
-    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    hessian = Damped(exact(one.moments), 0.01).matrix
     scale = scales(one.weight)
     first = nearest(one.weight, scale)
 
@@ -203,7 +276,7 @@ def test_descent_never_raises_the_error_of_any_output(seed: int, size: int) -> N
 
 def test_descent_ends_where_no_single_code_can_improve() -> None:
     one = layer(3, outputs=2, size=6)
-    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    hessian = Damped(exact(one.moments), 0.01).matrix
     scale = scales(one.weight)
     codes = coordinate_descent(
         nearest(one.weight, scale), one.weight, hessian, scale, LIMITS, sweeps=50
@@ -221,7 +294,7 @@ def test_descent_ends_where_no_single_code_can_improve() -> None:
 @settings(max_examples=20, deadline=None)
 def test_a_fitted_scale_is_the_best_one(seed: int) -> None:
     one = layer(seed)
-    hessian = Damped(one.moments.matrices(centred=False)[0], 0.01).matrix
+    hessian = Damped(exact(one.moments), 0.01).matrix
     codes = nearest(one.weight, scales(one.weight))
 
     scale = fitted_scale(codes, one.weight, hessian)
