@@ -64,6 +64,17 @@ def weight_channel_axis(node: ir.Node) -> int:
     return 1 if node.op_type == "ConvTranspose" else 0
 
 
+def output_channels(node: ir.Node) -> int:
+    """Returns how many output channels a heavy node has."""
+    weight = node.inputs[1]
+    assert weight is not None
+    assert weight.shape is not None
+    groups = int(attribute(node, "group", 1)) if node.op_type == "ConvTranspose" else 1
+    channels = weight.shape[weight_channel_axis(node)]
+    assert isinstance(channels, int), "a constant weight has a known shape"
+    return channels * groups
+
+
 def reaches(nodes: Iterable[ir.Node], wanted: Mapping[str, bool]) -> set[str]:
     """Returns the names of the nodes from which a node with ``wanted[name]`` can be reached.
 

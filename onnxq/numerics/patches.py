@@ -19,6 +19,7 @@ def patches(
     starts: npt.NDArray[np.int64],
     offsets: Sequence[Sequence[int]],
     group: int,
+    spread: Sequence[int] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Returns the patches of ``x`` at some output positions.
 
@@ -28,6 +29,8 @@ def patches(
         offsets: For every spatial axis, where the taps read relative to a start. What lies beyond
             the border reads as zero.
         group: Number of channel groups.
+        spread: For every spatial axis, at what distance the positions of ``x`` lie; what is between
+            them reads as zero. None = 1.
 
     Returns:
         float32 [group, N · n, C / group · taps]; the last axis has the order of a Conv weight's
@@ -38,7 +41,9 @@ def patches(
     inside = np.ones((len(starts), 1), np.bool_)
     for axis, size in enumerate(sizes):
         at = starts[:, axis, np.newaxis] + np.asarray(offsets[axis], np.int64)
-        seen = (at >= 0) & (at < size)
+        apart = 1 if spread is None else spread[axis]
+        at, rest = np.divmod(at, apart)
+        seen = (at >= 0) & (at < size) & (rest == 0)
         flat = (flat[:, :, np.newaxis] * size + np.clip(at, 0, size - 1)[:, np.newaxis]).reshape(
             len(starts), -1
         )

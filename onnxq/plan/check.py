@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxq.errors import PlanError
 from onnxq.graph.query import heavy, shape_of
-from onnxq.graph.roles import is_constant, weight_channel_axis
+from onnxq.graph.roles import is_constant, output_channels
 from onnxq.plan.check_clusters import cluster_violations
 from onnxq.plan.check_nodes import node_violations
 from onnxq.plan.spec import PerAxis, PerBlock
@@ -249,10 +249,7 @@ def _shifts(plan: QuantPlan, names: _Names) -> Iterator[str]:
         if not heavy(node):
             yield f"bias shift of '{name}': {node.op_type} has no weight; remove it"
             continue
-        weight = node.inputs[1]
-        assert weight is not None
-        assert weight.shape is not None
-        channels = weight.shape[weight_channel_axis(node)]
+        channels = output_channels(node)
         if shift.shape != (channels,):
             yield f"bias shift of '{name}': {shift.size} numbers for {channels} channels"
         elif not np.isfinite(shift).all():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.query import weight_of
-from onnxq.graph.roles import weight_channel_axis
+from onnxq.graph.weight_rows import outputs_first
 from onnxq.numerics.affine import dequantize
 from onnxq.plan.channels import read_factors
 from onnxq.plan.quant_plan import ValuePlan
@@ -46,9 +46,9 @@ def stale_codes(node: ir.Node, x: ValuePlan, w: ValuePlan) -> float | None:
     by_weight = w.params is not None and w.params.method in _BY_WEIGHT
     if weight is None or w.codes is None or not by_weight:
         return None
-    axis, folded = weight_channel_axis(node), read_factors(node, x)
+    folded = read_factors(node, x)
     step = -(-weight.size // _MOST)
-    wanted = np.moveaxis(weight, axis, 0)[::step].astype(np.float32)
+    wanted = outputs_first(node, weight)[::step].astype(np.float32)
     if folded is not None:
         wanted = wanted * np.broadcast_to(folded, weight.shape)[::step]
     given = channel_codes(node, wanted, w, slice(None, None, step))
@@ -72,7 +72,7 @@ def channel_codes(
 ) -> npt.NDArray[np.int32]:
     """Returns the codes of the output channels ``part``, whose weights are ``rows`` [O, …]."""
     if w.codes is not None:
-        return np.moveaxis(w.codes, weight_channel_axis(node), 0)[part]
+        return outputs_first(node, w.codes)[part]
     assert w.params is not None
     params, granularity = w.params, w.spec.granularity
     if isinstance(granularity, PerAxis):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.query import only_use, weight_of
-from onnxq.graph.roles import conv_kind, weight_channel_axis
+from onnxq.graph.roles import conv_kind
+from onnxq.graph.weight_rows import outputs_first
 from onnxq.numerics.pairs import kernel_rows, pair_excess
 from onnxq.plan.channels import common_params, has_channels, writing_of
 from onnxq.plan.check_codes import channel_codes
@@ -62,7 +63,7 @@ def sum_violations(
         )
         return
     greatest = max(abs(x.spec.dtype.qmin), x.spec.dtype.qmax)
-    first = np.moveaxis(weight, weight_channel_axis(node), 0)
+    first = outputs_first(node, weight)
     largest = max(abs(limit) for limit in code_limits(w.spec))
     pair_limit = _pair_limit(node, x, pair_bound)
     most = greatest * largest * (first.size / max(1, len(first))) + bias.max(initial=0)

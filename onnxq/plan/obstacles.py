@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxq.graph.roles import attribute, is_activation, is_constant, weight_channel_axis
+from onnxq.graph.roles import attribute, is_activation, is_constant, output_channels
 from onnxq.plan.target import OpKind, OpRule
 
 if TYPE_CHECKING:
@@ -89,11 +89,10 @@ def _heavy_obstacle(node: ir.Node) -> str | None:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and not is_constant(bias):
         return "its bias is no constant"
-    if bias is not None and bias.shape is not None:
-        channels = weight.shape[weight_channel_axis(node)]
-        if math.prod(d for d in bias.shape if isinstance(d, int)) not in (1, channels):
-            return "its bias is no number per channel"
-    return None
+    if bias is None or bias.shape is None:
+        return None
+    numbers = math.prod(d for d in bias.shape if isinstance(d, int))
+    return None if numbers in (1, output_channels(node)) else "its bias is no number per channel"
 
 
 def _absorbed_obstacle(node: ir.Node, target: Target) -> str | None:

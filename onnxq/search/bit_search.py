@@ -11,7 +11,7 @@ import numpy as np
 from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
 from onnxq.graph.query import heavy, weight_of
-from onnxq.graph.roles import reaches, weight_channel_axis
+from onnxq.graph.roles import output_channels, reaches
 from onnxq.plan.allocation import FLOAT_BITS, Choice, Option
 from onnxq.plan.bit_plans import with_bits
 from onnxq.plan.placement import timing_of
@@ -191,8 +191,7 @@ class _Finder:
         for node in self._model.graph:
             name, weight = str(node.name), weight_of(node.inputs[1]) if heavy(node) else None
             if weight is not None and node.op_type != "MatMul" and name not in plan.float_nodes:
-                channels = weight.shape[weight_channel_axis(node)]
-                shifts.setdefault(name, np.zeros(channels, np.float32))
+                shifts.setdefault(name, np.zeros(output_channels(node), np.float32))
         return written_size(self._search.lower(self._model, replace(plan, bias_shift=shifts)))
 
     def _beyond_codes(self, plans: Mapping[int, QuantPlan]) -> dict[int, float]:

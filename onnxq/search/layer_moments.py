@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from onnxq.graph.query import weight_of
+from onnxq.graph.reach import Reach, reach_of
 from onnxq.graph.weight_rows import groups_of, to_rows
-from onnxq.graph.window import Window, window_of
 from onnxq.numerics.patches import patches
 from onnxq.numerics.second_moments import SecondMoments
 from onnxq.plan.quant_plan import Use
@@ -43,7 +43,8 @@ _MOST_SIDE_BY_SIDE = 256
 # Rows per column of H, at least, and rows at least: fewer leave H nearly singular.
 _ROWS_PER_COLUMN, _LEAST_ROWS = 4, 8192
 _ROWS_OF_MEAN = 8
-_LAYERS = ("Conv", "Gemm", "MatMul")
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_LAYERS = (*_CONVOLUTIONS, "Gemm", "MatMul")
 
 
 class CodedLayer(NamedTuple):
@@ -53,13 +54,13 @@ class CodedLayer(NamedTuple):
         node: The layer.
         weight: float32, its shape.
         plan: Of the weight.
-        window: Where a Conv looks; None for Gemm and MatMul.
+        reach: What outputs of a convolution read; None for Gemm and MatMul.
     """
 
     node: ir.Node
     weight: npt.NDArray[np.float32]
     plan: ValuePlan
-    window: Window | None
+    reach: Reach | None
 
 
 def coded_layer(node: ir.Node, plan: QuantPlan) -> CodedLayer | str | None:
@@ -78,16 +79,17 @@ def coded_layer(node: ir.Node, plan: QuantPlan) -> CodedLayer | str | None:
     planned = plan.of(str(value.name), Use(str(node.name), 1))
     if planned is None or plan.of(str(x.name), Use(str(node.name), 0)) is None:
         return None
-    window = window_of(node) if node.op_type == "Conv" else None
+    convolves = node.op_type in _CONVOLUTIONS
+    reach = reach_of(node) if convolves else None
     faults = {
         "its scales are those of blocks": isinstance(planned.spec.granularity, PerBlock),
         "another layer reads its weight": len(value.uses()) > 1,
         "channels of its input are quantized apart": str(x.name) in plan.clusters,
-        "its weight does not have rank 2": weight.ndim != 2 and node.op_type != "Conv",
-        str(window): isinstance(window, str),
+        "its weight does not have rank 2": weight.ndim != 2 and not convolves,
+        str(reach): isinstance(reach, str),
     }
     fault = next((reason for reason, holds in faults.items() if holds), None)
-    return fault or CodedLayer(node, weight, planned, None if isinstance(window, str) else window)
+    return fault or CodedLayer(node, weight, planned, None if isinstance(reach, str) else reach)
 
 
 def samples_to_round_by(shapes: Iterable[tuple[int, ...]]) -> int:
@@ -156,12 +158,10 @@ def _places(
     layer: CodedLayer, x: Array, count: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Returns at most ``count`` output positions: [n, spatial axes], or rows [n]."""
-    if layer.window is None:
+    if layer.reach is None:
         total, sizes = x.size // x.shape[-1], None
     else:
-        window = layer.window
-        axes = zip(x.shape[2:], window.slack, window.strides, strict=True)
-        sizes = [max(0, (n - 1 + slack) // stride + 1) for n, slack, stride in axes]
+        sizes = layer.reach.outputs(x.shape[2:])
         total, count = math.prod(sizes), -(-count // x.shape[0])
     chosen = np.sort(rng.choice(total, min(count, total), replace=False))
     return chosen if sizes is None else np.stack(np.unravel_index(chosen, sizes), axis=1)
@@ -169,9 +169,10 @@ def _places(
 
 def _rows(layer: CodedLayer, x: Array, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Returns what the layer multiplies with its weight at these places, float32 [G, n, K]."""
-    if layer.window is None:
+    if layer.reach is None:
         return np.asarray(x.reshape(-1, x.shape[-1])[places], np.float32)[np.newaxis]
-    window = layer.window
-    offsets = [window.offsets(axis) for axis in range(len(window.kernel))]
-    starts = places * np.array(window.strides)
-    return patches(np.asarray(x, np.float32), starts, offsets, groups_of(layer.node))
+    reach = layer.reach
+    starts = places * np.array(reach.steps)
+    return patches(
+        np.asarray(x, np.float32), starts, reach.offsets, groups_of(layer.node), reach.spread
+    )

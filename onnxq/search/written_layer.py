@@ -45,7 +45,7 @@ class LayerFloats(NamedTuple):
 
 def takes_bias(node: ir.Node) -> bool:
     """Says whether a layer has a bias or can be given one."""
-    return node.op_type in ("Conv", "Gemm")
+    return node.op_type in ("Conv", "ConvTranspose", "Gemm")
 
 
 def layer_floats(layer: CodedLayer, plan: QuantPlan) -> LayerFloats:

@@ -153,9 +153,13 @@ class AssignIntegers(PlanPass):
         return values, merge_groups(groups)
 
     def _granularity(self, node: ir.Node, target: Target) -> PerAxis | PerTensor:
-        """A scale per output channel, where the target has it: any other axis is in the sums."""
+        """A scale per output channel, where the target has it: any other axis is in the sums.
+
+        The groups of a ConvTranspose share the axis of its weight that runs along them.
+        """
         axis = weight_channel_axis(node)
-        whole = not self.per_channel or target.weight_axis(node.op_type, axis) != axis
+        shared = node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1
+        whole = not self.per_channel or target.weight_axis(node.op_type, axis) != axis or shared
         return PerTensor() if whole else PerAxis(axis)
 
 

@@ -13,8 +13,10 @@ from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.round_weights import RoundWeights
+from onnxq.plan.check import check_plan
 from onnxq.plan.note import NoteKind
 from onnxq.plan.spec import IntType
+from onnxq.plan.target import load_target
 from onnxq.plan.weight_codes import code_limits
 from onnxq.runtime.compare import Reference
 from onnxq.runtime.session import make_session
@@ -83,6 +85,27 @@ def test_the_output_comes_closer_to_float(bits: int, gain: float) -> None:
     plan = planned(context, bits)
     better = revised(RoundWeights(lower), context, plan)
     assert sqnr(context, better) > sqnr(context, plan) + gain
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_transposed_convolutions_are_rounded_too(group: int) -> None:
+    model = build(
+        f"""f (float[1,4,8,8] x, float[8,4,3,3] w, float[8,{6 // group},4,4] t, float[6] b)
+        => (float[1,6,16,16] y) {{
+        c = Conv <pads = [1, 1, 1, 1]> (x, w)
+        r = Relu(c)
+        y = ConvTranspose <strides = [2, 2], pads = [1, 1, 1, 1], group = {group}> (r, t, b) }}""",
+        w=rng_weight(8, 4, 3, 3), t=rng_weight(8, 6 // group, 4, 4, seed=1), b=rng_weight(6),
+    )  # fmt: skip
+    context = context_for(model, load_target("qnn"), feeds(0, 64))
+    plan = planned(context)
+    better = revised(RoundWeights(lower), context, plan)
+    check_plan(better, model, context.target, context.shapes)
+    assert better.bias_shift["node_y"].shape == (6,)
+    codes = better.values["t"].codes
+    assert codes is not None
+    assert codes.shape == (8, 6 // group, 4, 4)
+    assert sqnr(context, better) > sqnr(context, plan) + 2
 
 
 def test_descent_adds_to_gptq() -> None:
