@@ -7,6 +7,7 @@ held-out samples.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.manager import Progress
+    from onnxq.options import Requirement
     from onnxq.passbase import PlanContext, PlanPass
     from onnxq.plan.allocation import Allocation
     from onnxq.plan.quant_plan import QuantPlan
@@ -39,6 +41,7 @@ _SIZE = "size"
 _POINTS = 20
 _MEASURED = 5
 _NO_PART = 1e-9
+_ANY = 1e9
 
 
 def begin(
@@ -103,33 +106,59 @@ class FrontWalk:
     def _cheapest(self) -> tuple[Budget, ...]:
         """Returns the budgets of the smallest or fastest model that does what is required.
 
+        1. Layers that can run on integers do so, as long as that is good enough with most bits.
+        2. Else the smallest model is looked for among those that may compute in float, and of its
+           size the one that is the fastest by estimate.
+
         Raises:
             RequirementError: None does; the message tells the best that was seen.
         """
         resource, budgets = self._resource, self.config.budget
-        wanted = [one for one in self.config.require if one.metric in FIDELITIES]
-        seen: list[tuple[float, dict[str, float | None]]] = []
-        told = teller(self.tell, "walk the front", 9)
+        found = self._least(resource, budgets)
+        free = Budget(LATENCY, _ANY, relative=True)
+        timed = any(budget.resource == LATENCY for budget in budgets)
+        if found is None and resource != LATENCY and not timed and self.front.speed is not None:
+            found = self._least(resource, (*budgets, free))
+            if found is not None:
+                budgets = (*budgets, self._share(resource, found))
+                resource, found = LATENCY, self._least(LATENCY, budgets)
+        if found is None:
+            raise RequirementError(self._missed(resource))
+        return (*budgets, self._share(resource, found))
+
+    def _least(self, resource: str, budgets: Sequence[Budget]) -> float | None:
+        """Returns the least share of float's with which a model does what is required."""
+        told = teller(self.tell, f"walk the front of {resource}", 9)
+        tried = itertools.count(1)
 
         def holds(share: float) -> bool:
-            found = self.judge(self.complete([*budgets, self._share(share)]))
+            found = self.judge(self.complete([*budgets, self._share(resource, share)]))
             metrics = {name: found.metric(name) for name in FIDELITIES}
-            seen.append((share, metrics))
-            told(len(seen))
-            return all(one.met(metrics[one.metric]) for one in wanted)
+            self._seen.append((share, metrics))
+            told(next(tried))
+            return all(one.met(metrics[one.metric]) for one in self._wanted)
 
-        least, most = self.front.ends(resource, budgets)
-        found = least_amount_that(holds, least, most)
-        if found is None:
-            best = max(seen, key=lambda one: one[1][wanted[0].metric] or -math.inf)
-            listed = ", ".join(
-                f"{one} (the best seen is {shown(best[1][one.metric])})" for one in wanted
-            )
-            raise RequirementError(
-                f"no choice of bits reaches {listed} at {best[0]:.3f}x of float's {resource}; "
-                "nothing was written; lower the bound, or give other or more calibration data"
-            )
-        return (*budgets, self._share(found))
+        return least_amount_that(holds, *self.front.ends(resource, budgets))
+
+    def _missed(self, resource: str) -> str:
+        wanted = self._wanted
+        best = max(self._seen, key=lambda one: one[1][wanted[0].metric] or -math.inf)
+        listed = ", ".join(
+            f"{one} (the best seen is {shown(best[1][one.metric])})" for one in wanted
+        )
+        return (
+            f"no choice of bits reaches {listed} at {best[0]:.3f}x of float's {resource}; "
+            "nothing was written; lower the bound, or give other or more calibration data"
+        )
+
+    @property
+    def _wanted(self) -> list[Requirement]:
+        return [one for one in self.config.require if one.metric in FIDELITIES]
+
+    @cached_property
+    def _seen(self) -> list[tuple[float, dict[str, float | None]]]:
+        """What was tried: share of the resource, and what came out."""
+        return []
 
     def points(self) -> tuple[FrontPoint, ...]:
         """Returns points of the front from the least to the most, some of them measured.
@@ -143,7 +172,7 @@ class FrontWalk:
         shares = [least * (most / least) ** (at / (_POINTS - 1)) for at in range(_POINTS)]
         sketches: dict[float, Allocation] = {}
         for share in shares:
-            found = self.front.sketch([*budgets, self._share(share)])
+            found = self.front.sketch([*budgets, self._share(resource, share)])
             if found is not None and found.loss not in [one.loss for one in sketches.values()]:
                 sketches[share] = found
         every = max(1, (len(sketches) - 1) / (_MEASURED - 1))
@@ -153,7 +182,7 @@ class FrontWalk:
         for number, (share, found) in enumerate(sketches.items()):
             plan = None
             if number in chosen:
-                plan = self.complete([*budgets, self._share(share)])
+                plan = self.complete([*budgets, self._share(resource, share)])
                 told(sum(one <= number for one in chosen))
             points.append(self._point(found, plan))
         return tuple(points)
@@ -169,9 +198,10 @@ class FrontWalk:
         bits = found.used["avg-weight-bits"]
         return FrontPoint(bits, size, size / front.whole[_SIZE], latency, found.loss, **metrics)
 
-    def _share(self, share: float) -> Budget:
+    @staticmethod
+    def _share(resource: str, share: float) -> Budget:
         # what was counted may be off by what floats round
-        return Budget(self._resource, share * (1 + _NO_PART), relative=True)
+        return Budget(resource, share * (1 + _NO_PART), relative=True)
 
     @property
     def _resource(self) -> str:

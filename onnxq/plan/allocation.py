@@ -52,11 +52,18 @@ class Option:
         bits: Of a number; 32 = float.
         loss: What it costs at the outputs.
         costs: Resource → how much of it is used.
+        real: Whether the layer computes in float though its weight is stored in few bits.
     """
 
     bits: int
     loss: float
     costs: Mapping[str, float] = field(default_factory=dict)
+    real: bool = False
+
+    @property
+    def coded(self) -> bool:
+        """Whether the layer multiplies codes, if it can."""
+        return self.bits < FLOAT_BITS and not self.real
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ def _without_idle(choice: Choice, resources: Collection[str]) -> Choice:
     def idle(option: Option) -> bool:
         return any(
             option.bits < other.bits < FLOAT_BITS
+            and option.real == other.real
             and other.loss <= option.loss
             and all(other.costs.get(r, 0) <= option.costs.get(r, 0) for r in resources)
             for other in choice.options
@@ -199,7 +207,7 @@ class _Problem:
             narrow = {
                 number: 1.0
                 for number, option in zip(numbers, choice.options, strict=True)
-                if option.bits < FLOAT_BITS
+                if option.coded
             }
             coded |= dict.fromkeys(choice.nodes, narrow)
         if timing is not None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from onnxq.budget import Budget
 from onnxq.errors import RequirementError
 from onnxq.plan.allocation import (
-    FLOAT_BITS,
     Allocation,
     Choice,
     Limit,
@@ -187,7 +186,7 @@ class BitFront:
     def _on_integers(self, choice: Choice) -> Choice:
         if choice.name not in self.fixed:
             return choice
-        narrow = tuple(option for option in choice.options if option.bits < FLOAT_BITS)
+        narrow = tuple(option for option in choice.options if option.coded)
         return Choice(choice.name, narrow, choice.nodes)
 
     def _refuse(self, budget: Budget, least: float, whole: Mapping[str, float]) -> NoReturn:

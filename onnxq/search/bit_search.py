@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +12,15 @@ from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
 from onnxq.graph.query import heavy, weight_of
 from onnxq.graph.roles import output_channels, reaches
-from onnxq.plan.allocation import FLOAT_BITS, Choice, Option
 from onnxq.plan.bit_plans import with_bits
 from onnxq.plan.placement import timing_of
-from onnxq.plan.weight_sites import bit_operations, weight_sites
+from onnxq.plan.weight_sites import weight_sites
 from onnxq.search.bit_front import BitFront
+from onnxq.search.cost_method import AUTO, cost_method, run_seconds
 from onnxq.search.layer_moments import samples_to_round_by
-from onnxq.search.rounding_costs import rounding_costs
+from onnxq.search.rounding_costs import rounded_values, rounding_costs
 from onnxq.search.width_costs import width_costs
+from onnxq.search.width_resources import WidthResources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,9 +39,9 @@ __all__ = ["BitSearch"]
 
 _WIDTHS = (2, 3, 4, 8)
 _OPERATIONS = "bops"
-_SAMPLES = 64
+_MEASURED, _QUADRATIC = "measured", "quadratic"
 _NEWEST_OPSET = 25
-_TIME_LEFT = "the latency budget leaves time for float, which costs less at the outputs"
+_TIME_LEFT = "costs less at the outputs in float, and the budget of latency leaves time for it"
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ class _Finder:
         found = width_costs(
             self._context, self._loss, layers, plans, self._feeds, method, self._search.config
         )
-        beyond = self._beyond_codes(plans)
-        choices = [self._choice(site, found.costs[site.name], beyond) for site in self._sites]
+        taken = WidthResources(self._context, self._plan, self._sites, self._beyond_codes(plans))
+        choices = [taken.choice(site, found.costs[site.name]) for site in self._sites]
         return BitFront(
-            choices=(*choices, self._rest(beyond)),
+            choices=(*choices, taken.rest()),
             fixed=frozenset(site.name for site in self._sites if site.integer),
-            whole=self._whole(),
-            timing=cache(self._timing),
+            whole=taken.whole(self._search.float_bytes),
+            timing=cache(partial(self._timing, measured=found.method == _MEASURED)),
             planned=self._planned,
             size_of=self._size_of,
             speed=self._speed(),
@@ -118,7 +119,7 @@ class _Finder:
         known = self._known_widths()
         if any(budget.resource == _OPERATIONS for budget in self._search.config.budget):
             return known
-        return sorted({self._stored(bits): bits for bits in known}.values())
+        return sorted({stored_bits(bits, self._opset): bits for bits in known}.values())
 
     def _known_widths(self) -> list[int]:
         return [bits for bits in _WIDTHS if bits in self._context.target.weight_bits]
@@ -151,7 +152,7 @@ class _Finder:
             str(node.name): _TIME_LEFT
             for site in self._sites
             for node in site.integer
-            if bits[site.name] == FLOAT_BITS
+            if not allocation.options[site.name].coded
         }
         if not forced:
             return self._with(self._plan, self._sites, bits)
@@ -166,13 +167,21 @@ class _Finder:
 
     # ---- what time takes ------------------------------------------------------------------------
 
-    def _timing(self) -> Timing:
+    def _timing(self, *, measured: bool) -> Timing:
         plan, context = self._plan, self._context
         timing = timing_of(self._model.graph, plan.float_nodes, context.target, context.shapes)
+        many = len(rounded_values(self._model, self._loss, plan))
+        seconds = run_seconds(self._model, context.shapes)
+        how = cost_method(AUTO if measured else _QUADRATIC, many, len(self._feeds), seconds)
         losses = rounding_costs(
-            self._model, self._loss, self._feeds[:_SAMPLES], plan, seed=self._search.config.seed,
+            self._model,
+            self._loss,
+            self._feeds[: how.samples],
+            plan,
+            measured=how.name != _QUADRATIC,
+            seed=self._search.config.seed,
             threads=context.threads,
-        )  # fmt: skip
+        )
         return replace(timing, losses=losses)
 
     def _speed(self) -> float | None:
@@ -201,69 +210,8 @@ class _Finder:
             for bits, plan in plans.items()
         }
 
-    def _choice(
-        self, site: WeightSite, costs: Mapping[int, float], beyond: Mapping[int, float]
-    ) -> Choice:
-        least = min(beyond.values())
-        options = []
-        for bits in (*beyond, FLOAT_BITS):
-            around = (beyond.get(bits, least) - least) / len(self._sites)
-            operations = (
-                bit_operations(node, bits, self._plan, self._context.shapes, on_integers=coded)
-                for nodes, coded in ((site.integer, True), (site.real, False))
-                for node in nodes
-            )
-            taken = {
-                "size": site.stored_bytes(bits, self._opset) + around,
-                "avg-weight-bits": site.elements * self._stored(bits) / self._elements,
-                "bops": sum(operations),
-            }
-            options.append(Option(bits, costs.get(bits, 0.0), taken))
-        return Choice(site.name, tuple(options), tuple(str(node.name) for node in site.integer))
-
-    def _rest(self, beyond: Mapping[int, float]) -> Choice:
-        """Returns what all else takes, as a choice without alternative."""
-        chosen = {str(node.name) for site in self._sites for node in site.nodes}
-        named = {site.name for site in self._sites}
-        operations, elements = 0.0, 0.0
-        for node in self._model.graph:
-            if not heavy(node) or str(node.name) in chosen:
-                continue
-            name, coded = str(node.inputs[1].name), str(node.name) not in self._plan.float_nodes  # type: ignore[union-attr]
-            planned = self._plan.values.get(name) if coded else None
-            bits = FLOAT_BITS if planned is None else planned.spec.dtype.bits
-            operations += bit_operations(
-                node, bits, self._plan, self._context.shapes, on_integers=coded
-            )
-            weight = weight_of(node.inputs[1])
-            elements += 0 if weight is None or name in named else weight.size * self._stored(bits)
-        taken = {
-            "size": min(beyond.values()),
-            "avg-weight-bits": elements / self._elements,
-            "bops": operations,
-        }
-        return Choice("", (Option(FLOAT_BITS, 0.0, taken),))
-
-    def _stored(self, bits: int) -> int:
-        return stored_bits(bits, self._opset)
-
-    @cached_property
-    def _elements(self) -> int:
-        """Numbers in the weights of all heavy nodes, each weight once."""
-        nodes = [node for node in self._model.graph if heavy(node)]
-        weights = {str(n.inputs[1].name): weight_of(n.inputs[1]) for n in nodes}  # type: ignore[union-attr]
-        return max(1, sum(weight.size for weight in weights.values() if weight is not None))
-
-    def _whole(self) -> dict[str, float]:
-        nodes = [node for node in self._model.graph if heavy(node)]
-        operations = sum(
-            bit_operations(n, FLOAT_BITS, self._plan, self._context.shapes, on_integers=False)
-            for n in nodes
-        )
-        return {"size": float(self._search.float_bytes), "bops": operations}
-
     def _hint(self) -> str:
         """Says what would make narrow weights smaller."""
         known = self._known_widths()
-        helps = any(stored_bits(bits, _NEWEST_OPSET) < self._stored(bits) for bits in known)
+        helps = any(stored_bits(b, _NEWEST_OPSET) < stored_bits(b, self._opset) for b in known)
         return f", or --opset {_NEWEST_OPSET}, which has a type of 2 bits" if helps else ""

@@ -37,7 +37,8 @@ class AllocateBits(PlanPass):
     """Gives every layer's weight the bits that budgets leave for it.
 
     1. Layers on integers get 2, 3, 4 or 8 bits; those that compute in float may keep 32. A budget
-       of latency makes float a choice for the others too: so far as time is left for it.
+       of latency makes float a choice for the others too, so far as time is left for it: with a
+       float weight, or with one stored in 8 bits.
     2. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
     3. Without a budget nothing changes.
 
@@ -75,9 +76,10 @@ class AllocateBits(PlanPass):
     ) -> list[Note]:
         notes = []
         for name, (weight, by_bits) in costs.items():
-            bits = chosen.allocation.options[weight].bits
+            option = chosen.allocation.options[weight]
             told = ", ".join(f"{width}: {loss:.3g}" for width, loss in by_bits.items())
-            what = "float" if bits == FLOAT_BITS else f"{bits} bits"
+            what = "float" if option.bits == FLOAT_BITS else f"{option.bits} bits"
+            what += ", computes in float" if option.real else ""
             text = f"{what}; {front.method} cost of bits {told}"
             notes.append(Note(NoteKind.FIRED, self.name, name, text))
         return notes
@@ -100,6 +102,6 @@ def _costs(context: PlanContext, front: BitFront) -> dict[str, LayerCosts]:
         weight = str(node.inputs[_WEIGHT_POSITION].name) if heavy(node) else ""  # type: ignore[union-attr]
         if weight in choices:
             options = choices[weight].options
-            costs = {option.bits: option.loss for option in options if option.bits < FLOAT_BITS}
+            costs = {option.bits: option.loss for option in options if option.coded}
             found[str(node.name)] = (weight, costs)
     return found

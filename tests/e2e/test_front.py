@@ -52,6 +52,22 @@ def test_the_smallest_model_that_does_is_found() -> None:
     assert any(weight.bits == 4 for weight in made.weights)
 
 
+@pytest.mark.slow
+def test_layers_compute_in_float_where_codes_cannot_be_close_enough() -> None:
+    """Their weights stay small; of that size, as few layers as will do are in float."""
+    plain = optimized()
+    assert plain.fidelity.worst is not None
+    bound = plain.fidelity.worst[1] + 4
+    made = optimized(minimize="size", require=f"sqnr>={bound}")
+
+    assert made.size_after < 0.5 * made.size_before
+    assert made.fidelity.worst is not None
+    assert made.fidelity.worst[1] >= bound
+    assert made.integer_share < plain.integer_share
+    reasons = made.plan.float_nodes.values()
+    assert any("costs less at the outputs in float" in reason for reason in reasons)
+
+
 def test_the_fastest_model_that_does_is_found() -> None:
     """The network's outputs are close enough with all layers on integers."""
     made = optimized(minimize="latency", require="sqnr>=10")
@@ -61,7 +77,7 @@ def test_the_fastest_model_that_does_is_found() -> None:
 
 def test_a_bound_that_nothing_reaches_says_the_best() -> None:
     with pytest.raises(RequirementError, match=r"sqnr>=90 \(the best seen is \d\d") as error:
-        optimized(minimize="size", require="sqnr>=90")
+        optimized(minimize="size", require="sqnr>=90", budget="size=0.4x")
     assert "nothing was written" in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -170,6 +170,29 @@ def test_rounded_activations_cost_where_a_node_reads_or_writes_codes() -> None:
         assert found.loss == pytest.approx(wanted, abs=1e-6)
 
 
+def test_a_stored_weight_is_small_and_computes_in_float() -> None:
+    """It saves the loss of the rounded value, and the size of a float weight."""
+    timing = Timing(
+        {"n": Sides(1.0, 5.0)}, (Crossing(None, ("n",), False, 0, 0, "x"),), (), {"x": 3}
+    )
+    options = [
+        Option(8, 0.1, {"size": 8.0}),
+        Option(8, 0.1, {"size": 9.0}, real=True),
+        Option(32, 0.0, {"size": 32.0}),
+    ]
+
+    def chosen(size: float, time: float) -> Option:
+        limits = [Limit("size", size), Limit(LATENCY, time)]
+        found = allocate([Choice("w", options, ("n",))], limits, timing)
+        assert isinstance(found, Allocation)
+        return found.options["w"]
+
+    assert chosen(40, 10) is options[2]
+    assert chosen(20, 10) is options[1]
+    assert chosen(20, 2) is options[0]
+    assert chosen(8.5, 10) is options[0]
+
+
 def test_nodes_that_are_bound_go_together() -> None:
     sides = {"conv": Sides(1.0, 5.0), "relu": Sides(0.0, 0.0)}
     bound_pair = (Pairing("conv", "relu", math.inf), Pairing("relu", "conv", math.inf))

@@ -84,7 +84,8 @@ def test_every_layer_has_its_widths_and_what_they_cost() -> None:
     assert [layer.name for layer in layers] == ["w", "v", "g"]
     assert rest.name == ""
     for layer in layers:
-        assert [option.bits for option in layer.options] == [2, 3, 4, 8, 32]
+        assert [option.bits for option in layer.options] == [2, 3, 4, 8, 8, 32]
+        assert [option.coded for option in layer.options] == [True] * 4 + [False] * 2
         losses = [option.loss for option in layer.options]
         assert losses == sorted(losses, reverse=True)
         assert losses[-1] == 0 < losses[-2]
@@ -147,4 +148,4 @@ def test_of_widths_that_are_stored_alike_the_widest_is_kept() -> None:
 
     *layers, _ = made.front(context, plan_for(context), "sqnr").choices
 
-    assert all([option.bits for option in layer.options] == [4, 8, 32] for layer in layers)
+    assert all([option.bits for option in layer.options] == [4, 8, 8, 32] for layer in layers)

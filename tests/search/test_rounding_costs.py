@@ -39,5 +39,29 @@ def test_finer_scales_cost_less_and_inputs_are_no_matter() -> None:
     assert all(fine[name] < 0.2 * coarse[name] for name in coarse)
 
 
+def test_measured_costs_are_those_of_the_model_that_goes_on_from_the_rounded_value() -> None:
+    feeds, plan = batches(3), plan_of("a3", "a6", scale=0.05)
+
+    curved = rounding_costs(network(), LOSS, feeds * 30, plan)
+    found = rounding_costs(network(), LOSS, feeds, plan, measured=True)
+
+    assert set(found) == {"a3", "a6"}
+    for name in found:
+        assert found[name] == pytest.approx(curved[name], rel=0.4)
+
+
+def test_what_the_loss_looks_at_may_be_rounded_itself() -> None:
+    (output,) = LOSS.values
+    feeds, plan = batches(2), plan_of(output, scale=0.5)
+    session = make_session(network(), outputs=[output])
+
+    found = rounding_costs(network(), LOSS, feeds, plan, measured=True)
+
+    wanted = [session.run(feed) for feed in feeds]
+    rounded = [np.clip(np.rint(one[output] / 0.5), 0, 255) * 0.5 for one in wanted]
+    losses = [LOSS.measure(w, {output: r}) for w, r in zip(wanted, rounded, strict=True)]
+    assert found[output] == pytest.approx(np.mean(losses), rel=1e-6)
+
+
 def test_nothing_to_round() -> None:
     assert rounding_costs(network(), LOSS, batches(1), QuantPlan()) == {}
