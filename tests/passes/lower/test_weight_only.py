@@ -163,6 +163,45 @@ def test_products_of_one_row_read_integers(source: ir.Model, wanted: list[str]) 
     assert_same(made, faked(source, plan), "all", 0.02)
 
 
+BOUNDED = [
+    ("t = MatMul(x, w) r = Relu(t)", ["MatMul", "Max"]),
+    ("s = MatMul(x, w) t = Add(s, b) r = Relu(t)", ["MatMul", "Add", "Max"]),
+    ("t = Gemm(x, w, b) r = Relu(t)", ["Gemm", "Max"]),
+    ("t = Gemm(x, w, b) r = Clip(t, low, high)", ["Gemm", "Max", "Min"]),
+    ("t = Gemm(x, w, b) r = Clip(t, low)", ["Gemm", "Max"]),
+    ("t = Gemm(x, w, b) r = Clip(t, , high)", ["Gemm", "Min"]),
+]
+
+
+@pytest.mark.parametrize(("nodes", "wanted"), BOUNDED)
+def test_bounds_behind_a_product_keep_its_integers(nodes: str, wanted: list[str]) -> None:
+    low, high = np.array(-0.5, np.float32), np.array(1, np.float32)
+    source = product(f"{nodes} y = Softplus(r)", WIDE, b=BIAS, low=low, high=high)
+    plan = plan_of(source)
+    made = lowered(source, plan)
+    assert ops(made) == ["DequantizeLinear", *wanted, "Softplus"]
+    assert_same(made, faked(source, plan), "off", 1e-5)
+    ran = optimized_ops(made)
+    assert ran["MatMulNBits"] == 1
+    assert "DequantizeLinear" not in ran
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "t = MatMul(x, w) y = Relu(t)",
+        "t = MatMul(x, w) r = Relu(t) y = Add(r, r)",
+        "t = MatMul(x, w) r = Relu(t) s = Softplus(t) y = Mul(r, s)",
+    ],
+    ids=["output", "read twice", "beside another"],
+)
+def test_other_bounds_stay(nodes: str) -> None:
+    source = product(nodes, WIDE)
+    made = lowered(source, plan_of(source, 4))
+    assert ops(made) == ["DequantizeLinear", *ops(source)]
+    assert optimized_ops(made)["MatMulNBits"] == 1
+
+
 OTHERS = [
     product("y = MatMul(x, w)", WIDE, rows="2"),
     product("y = MatMul(x, w)", WIDE, rows="N,M"),
