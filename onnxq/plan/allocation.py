@@ -6,7 +6,12 @@ With one number x of {0, 1} for each option o of each choice c,
                                                Σ cost[r, c, o] · x[c, o] ≤ bound[r] for every r
 
 (Yao et al. 2021, "HAWQ-V3: Dyadic Neural Network Quantization", section 3.4). Losses add up as long
-as they are small. Where there is a :class:`Timing`, an option also decides on which side of the
+as they are small. What a layer multiplies may have options too: its operations are those of two
+choices, of a weight w and of a value v, so that for each pair of options there is a product
+
+    y[i, j] = x[w, i] · x[v, j]:    Σ_j y[i, j] = x[w, i],   Σ_i y[i, j] = x[v, j]
+
+Where there is a :class:`Timing`, an option also decides on which side of the
 border between integers and float a node computes, and conversions between the sides cost time.
 """
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLOAT_BITS",
+    "OPERATIONS",
     "Allocation",
     "Choice",
     "Limit",
@@ -39,6 +45,8 @@ __all__ = [
 ]
 
 FLOAT_BITS = 32
+OPERATIONS = "bops"
+"""The resource that products take: multiply-accumulates times the bits of both factors."""
 # The solver lets conditions be missed by a millionth.
 _MARGIN = 2e-6
 _ROUNDING = 1e-9
@@ -68,17 +76,20 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A weight, with all that there is to choose from.
+    """A weight or a value, with all that there is to choose from.
 
     Attributes:
         name: Of the weight.
         options: At least one.
         nodes: Names of the nodes that read it.
+        products: Of a value that layers multiply: name of a weight's choice → multiply-accumulates
+            of both. They take operations by the bits of both, which no option counts.
     """
 
     name: str
     options: Sequence[Option]
     nodes: tuple[str, ...] = ()
+    products: Mapping[str, float] = field(default_factory=dict)
 
 
 class Limit(NamedTuple):
@@ -126,7 +137,7 @@ def allocate(
         limits: On resources that the options know, or on "latency" where there is ``timing``.
         timing: What nodes cost on either side; None = the side of a node is no matter of bits.
     """
-    choices = [_without_idle(choice, {limit.resource for limit in limits}) for choice in choices]
+    choices = _without_idle(choices, {limit.resource for limit in limits})
     for margin in (0.0, _MARGIN):
         problem = _Problem(choices, timing)
         for limit in limits:
@@ -144,10 +155,14 @@ def allocate(
     return Shortage(-number, least)
 
 
-def _without_idle(choice: Choice, resources: Collection[str]) -> Choice:
-    """Returns the choice without widths that save nothing of what is limited."""
+def _without_idle(choices: Sequence[Choice], resources: Collection[str]) -> list[Choice]:
+    """Returns the choices without widths that save nothing of what is limited."""
+    needed: set[str] = set()
+    if OPERATIONS in resources:
+        needed = {name for choice in choices if choice.products for name in choice.products}
+        needed |= {choice.name for choice in choices if choice.products}
 
-    def idle(option: Option) -> bool:
+    def idle(option: Option, choice: Choice) -> bool:
         return any(
             option.bits < other.bits < FLOAT_BITS
             and option.real == other.real
@@ -156,7 +171,12 @@ def _without_idle(choice: Choice, resources: Collection[str]) -> Choice:
             for other in choice.options
         )
 
-    return replace(choice, options=[option for option in choice.options if not idle(option)])
+    return [
+        choice
+        if choice.name in needed
+        else replace(choice, options=[one for one in choice.options if not idle(one, choice)])
+        for choice in choices
+    ]
 
 
 def cheapest(
@@ -210,8 +230,34 @@ class _Problem:
                 if option.coded
             }
             coded |= dict.fromkeys(choice.nodes, narrow)
+        self._multiply()
         if timing is not None:
             self.rows[LATENCY] = add_timing(self.program, timing, coded)
+
+    def _multiply(self) -> None:
+        """Adds the operations of what is multiplied."""
+        known = {
+            choice.name: list(zip(numbers, choice.options, strict=True))
+            for choice, numbers in zip(self._choices, self._numbers, strict=True)
+        }
+        row = self.rows.setdefault(OPERATIONS, {})
+        for choice in self._choices:
+            for name, macs in choice.products.items():
+                of_value: dict[int, dict[int, float]] = {
+                    number: {} for number, _ in known[choice.name]
+                }
+                for weight, stored in known[name]:
+                    pairs = {}
+                    for value, option in known[choice.name]:
+                        pairs[value] = self.program.variable()
+                        both = stored.bits * option.bits if stored.coded else FLOAT_BITS**2
+                        row[pairs[value]] = macs * both
+                        of_value[value][pairs[value]] = 1.0
+                    self.program.require(
+                        {**dict.fromkeys(pairs.values(), 1.0), weight: -1.0}, least=0, most=0
+                    )
+                for value, ones in of_value.items():
+                    self.program.require({**ones, value: -1.0}, least=0, most=0)
 
     def limit(self, limit: Limit, margin: float = 0.0) -> None:
         """Bounds a resource; the row is scaled, lest the solver's tolerance means bytes."""

@@ -12,13 +12,14 @@ from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
 from onnxq.graph.query import heavy, weight_of
 from onnxq.graph.roles import output_channels, reaches
+from onnxq.plan.activation_sites import narrowed
+from onnxq.plan.allocation import OPERATIONS
 from onnxq.plan.bit_plans import with_bits
 from onnxq.plan.placement import timing_of
 from onnxq.plan.weight_sites import weight_sites
+from onnxq.search.activation_choices import ActivationChoices
 from onnxq.search.bit_front import BitFront
-from onnxq.search.cost_method import AUTO, cost_method, run_seconds
 from onnxq.search.layer_moments import samples_to_round_by
-from onnxq.search.rounding_costs import rounded_values, rounding_costs
 from onnxq.search.width_costs import width_costs
 from onnxq.search.width_resources import WidthResources
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from onnxq.config import Config
     from onnxq.passbase import PlanContext
-    from onnxq.plan.allocation import Allocation
+    from onnxq.plan.activation_sites import ActivationSite
+    from onnxq.plan.allocation import Allocation, Choice
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.timing import Timing
     from onnxq.plan.weight_sites import WeightSite
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["BitSearch"]
 
 _WIDTHS = (2, 3, 4, 8)
-_OPERATIONS = "bops"
-_MEASURED, _QUADRATIC = "measured", "quadratic"
 _NEWEST_OPSET = 25
 _TIME_LEFT = "costs less at the outputs in float, and the budget of latency leaves time for it"
 
@@ -87,6 +87,8 @@ class _Finder:
         self._sites = self._sites_of(plan)
         self._opset = context.model.graph.opset_imports[""]
         self._feeds = list(context.samples(samples_to_round_by(context.shapes.values())))
+        self._values: dict[str, ActivationSite] = {}
+        self._activations = ActivationChoices(context, self._loss, self._feeds, search.config.seed)
 
     def front(self, method: str) -> BitFront:
         """See :meth:`BitSearch.front`."""
@@ -96,13 +98,18 @@ class _Finder:
         found = width_costs(
             self._context, self._loss, layers, plans, self._feeds, method, self._search.config
         )
-        taken = WidthResources(self._context, self._plan, self._sites, self._beyond_codes(plans))
+        activations = self._choices_of_activations(found.method)
+        self._values = {choice.name: site for choice, site in activations}
+        multiplied = {str(n.name) for site in self._values.values() for n in site.layers}
+        beyond = self._beyond_codes(plans)
+        taken = WidthResources(self._context, self._plan, self._sites, beyond, multiplied)
         choices = [taken.choice(site, found.costs[site.name]) for site in self._sites]
+        choices += [choice for choice, _ in activations]
         return BitFront(
             choices=(*choices, taken.rest()),
             fixed=frozenset(site.name for site in self._sites if site.integer),
             whole=taken.whole(self._search.float_bytes),
-            timing=cache(partial(self._timing, measured=found.method == _MEASURED)),
+            timing=cache(partial(self._timing, found.method)),
             planned=self._planned,
             size_of=self._size_of,
             speed=self._speed(),
@@ -111,13 +118,23 @@ class _Finder:
             meaning=found.text,
         )
 
+    def _choices_of_activations(self, method: str) -> list[tuple[Choice, ActivationSite]]:
+        if not self._counts_operations:
+            return []
+        weights = {site.name for site in self._sites}
+        return self._activations.found(self._plan, weights, self._search.fit, method)
+
+    @property
+    def _counts_operations(self) -> bool:
+        return any(budget.resource == OPERATIONS for budget in self._search.config.budget)
+
     def _widths(self) -> list[int]:
         """Returns the widths to choose from: of those that are stored alike, the widest alone.
 
         They differ in operations, where a budget is of these.
         """
         known = self._known_widths()
-        if any(budget.resource == _OPERATIONS for budget in self._search.config.budget):
+        if self._counts_operations:
             return known
         return sorted({stored_bits(bits, self._opset): bits for bits in known}.values())
 
@@ -155,7 +172,7 @@ class _Finder:
             if not allocation.options[site.name].coded
         }
         if not forced:
-            return self._with(self._plan, self._sites, bits)
+            return self._with(self._narrowed(self._plan, bits), self._sites, bits)
         kept = {
             name: self._plan.float_nodes[name]
             for name in self._plan.kept_float
@@ -163,25 +180,23 @@ class _Finder:
         }
         plan = self._search.replan(self._context, {**kept, **forced})
         plan = replace(plan, notes=self._plan.notes)
-        return self._with(plan, self._sites_of(plan), bits)
+        return self._with(self._narrowed(plan, bits), self._sites_of(plan), bits)
+
+    def _narrowed(self, plan: QuantPlan, bits: Mapping[str, int]) -> QuantPlan:
+        """Returns ``plan`` with the activations that were given fewer bits than is usual."""
+        target = self._context.target
+        for name, site in self._values.items():
+            if bits[name] < target.activation.bits:
+                members = [one for one in site.members if one in plan.values]
+                plan = narrowed(plan, members, target.activation_type(bits[name]))
+        return plan
 
     # ---- what time takes ------------------------------------------------------------------------
 
-    def _timing(self, *, measured: bool) -> Timing:
+    def _timing(self, method: str) -> Timing:
         plan, context = self._plan, self._context
         timing = timing_of(self._model.graph, plan.float_nodes, context.target, context.shapes)
-        many = len(rounded_values(self._model, self._loss, plan))
-        seconds = run_seconds(self._model, context.shapes)
-        how = cost_method(AUTO if measured else _QUADRATIC, many, len(self._feeds), seconds)
-        losses = rounding_costs(
-            self._model,
-            self._loss,
-            self._feeds[: how.samples],
-            plan,
-            measured=how.name != _QUADRATIC,
-            seed=self._search.config.seed,
-            threads=context.threads,
-        )
+        losses = self._activations.losses(plan, method)
         return replace(timing, losses=losses)
 
     def _speed(self) -> float | None:

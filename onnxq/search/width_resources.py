@@ -12,7 +12,7 @@ from onnxq.plan.allocation import FLOAT_BITS, Choice, Option
 from onnxq.plan.weight_sites import bit_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -32,12 +32,14 @@ class WidthResources:
         plan: What runs on integers.
         sites: The weights with a choice.
         beyond: Bits → bytes of a file whose sites all have them, codes left out.
+        multiplied: Names of the layers whose operations are products of two choices.
     """
 
     context: PlanContext
     plan: QuantPlan
     sites: Sequence[WeightSite]
     beyond: Mapping[int, float]
+    multiplied: Collection[str] = ()
 
     def choice(self, site: WeightSite, costs: Mapping[int, float]) -> Choice:
         """Returns all that there is to choose from for a weight.
@@ -93,6 +95,7 @@ class WidthResources:
             self._operations(node, bits, on_integers=coded)
             for nodes, coded in ((site.integer, True), (site.real, False))
             for node in nodes
+            if str(node.name) not in self.multiplied
         )
         return {
             "size": site.stored_bytes(bits, self._opset) + around,

@@ -1,4 +1,4 @@
-"""Bits for every layer's weight: the least loss at the outputs that budgets allow.
+"""Bits for layers' weights and what they multiply: the least loss that budgets allow.
 
 What a width costs a layer is estimated at the float model, each layer alone
 (``onnxq.search.bit_costs``); which layer gets which is an integer program
@@ -34,13 +34,14 @@ _WEIGHT_POSITION = 1
 
 @dataclass(frozen=True)
 class AllocateBits(PlanPass):
-    """Gives every layer's weight the bits that budgets leave for it.
+    """Gives every layer's weight, and what it multiplies, the bits that budgets leave for them.
 
     1. Layers on integers get 2, 3, 4 or 8 bits; those that compute in float may keep 32. A budget
        of latency makes float a choice for the others too, so far as time is left for it: with a
        float weight, or with one stored in 8 bits.
-    2. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
-    3. Without a budget nothing changes.
+    2. A budget of operations gives what they multiply a choice too: 4 bits, or those of the target.
+    3. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
+    4. Without a budget nothing changes.
 
     Attributes:
         budgets: All of them hold.
@@ -69,7 +70,8 @@ class AllocateBits(PlanPass):
         chosen = front.at(self.budgets)
         costs = _costs(context, front)
         plan = replace(chosen.plan, bit_costs={name: costs[name][1] for name in costs})
-        return plan.with_notes([*self._layers(costs, chosen, front), *self._sums(chosen, front)])
+        notes = [*self._layers(costs, chosen, front), *self._values(chosen, front)]
+        return plan.with_notes([*notes, *self._sums(chosen, front)])
 
     def _layers(
         self, costs: Mapping[str, LayerCosts], chosen: Chosen, front: BitFront
@@ -82,6 +84,17 @@ class AllocateBits(PlanPass):
             what += ", computes in float" if option.real else ""
             text = f"{what}; {front.method} cost of bits {told}"
             notes.append(Note(NoteKind.FIRED, self.name, name, text))
+        return notes
+
+    def _values(self, chosen: Chosen, front: BitFront) -> list[Note]:
+        """Says what activations got, where they had a choice."""
+        notes = []
+        for one in front.choices:
+            if one.products:
+                bits = chosen.allocation.options[one.name].bits
+                told = ", ".join(f"{o.bits}: {o.loss:.3g}" for o in one.options)
+                text = f"{bits} bits; cost of bits {told}"
+                notes.append(Note(NoteKind.FIRED, self.name, one.name, text))
         return notes
 
     def _sums(self, chosen: Chosen, front: BitFront) -> list[Note]:

@@ -9,22 +9,18 @@ The first and the last layers are the most sensitive and the cheapest (Zhou et a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from onnxq.graph.edge_layers import edge_layers
-from onnxq.graph.query import heavy
 from onnxq.pass_options import switch, whole
 from onnxq.passbase import PlanContext, PlanPass
+from onnxq.plan.activation_sites import multiplying_layers, narrowed
 from onnxq.plan.note import Note, NoteKind
-from onnxq.plan.quant_plan import ValuePlan
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxq.plan.quant_plan import QuantPlan
-    from onnxq.plan.spec import IntType
 
 __all__ = ["NarrowActivations"]
 
@@ -67,33 +63,18 @@ class NarrowActivations(PlanPass):
         layers = {
             str(value.name): names
             for value in values
-            if value.name in plan.values and (names := _layers(value, plan))
+            if value.name in plan.values
+            and (names := [str(node.name) for node in multiplying_layers(value, plan)])
         }
-        changed: dict[str, ValuePlan] = {}
+        changed: set[str] = set()
         notes = []
         for name in layers:
             members = [n for n in sorted(plan.group_of(name)) if n in plan.values]
             readers = sorted({reader for n in members for reader in layers.get(n, ())})
             edge = next((reader for reader in readers if reader in edges), None)
             if edge is None:
-                changed |= {n: _narrowed(plan.values[n], narrow) for n in members}
+                changed |= {*members}
             kind = NoteKind.FIRED if edge is None else NoteKind.REFUSED
             text = str(narrow) if edge is None else f"'{edge}' is a first or a last layer"
             notes.append(Note(kind, self.name, name, text))
-        return plan.with_values(changed).with_notes(notes)
-
-
-def _layers(value: ir.Value, plan: QuantPlan) -> list[str]:
-    """Returns the names of the layers on integers that multiply ``value`` by a weight."""
-    return [
-        str(user.name)
-        for user, position in value.uses()
-        if position == 0
-        and heavy(user)
-        and str(user.name) not in plan.float_nodes
-        and str(user.inputs[1].name) in plan.values  # type: ignore[union-attr]
-    ]
-
-
-def _narrowed(planned: ValuePlan, dtype: IntType) -> ValuePlan:
-    return ValuePlan(replace(planned.spec, dtype=dtype))
+        return narrowed(plan, sorted(changed), narrow).with_notes(notes)

@@ -78,12 +78,32 @@ def test_bits_are_truly_mixed() -> None:
 
 
 def test_several_budgets_hold_together() -> None:
-    made = optimized("size=0.24x", "bops=0.08x")
+    made = optimized("size=0.3x", "bops=0.069x")
 
     size, bops, _ = told(made)
     assert "does not bind" in size
     assert "does not bind" not in bops
     assert {3, 4, 8} & set(bits_of(made).values())
+
+
+def test_activations_get_bits_of_their_own_where_operations_are_counted() -> None:
+    made = optimized("bops=0.072x")
+    bits = {planned.spec.dtype.bits for planned in made.plan.values.values()}
+    told_of = {n.where: n.text for n in made.notes if n.source == "allocate-bits"}
+    narrow = [
+        name
+        for name, planned in made.plan.values.items()
+        if planned.spec.dtype.bits == 4 and not planned.spec.dtype.signed
+    ]
+
+    assert {4, 8} <= bits
+    assert narrow
+    assert any(
+        told_of[name].startswith("4 bits; cost of bits 4: ") for name in narrow if name in told_of
+    )
+    feeds = {"x": images(1)}
+    off, on = run(made.model, feeds, "off")["y"], run(made.model, feeds, "all")["y"]
+    assert np.abs(off - on).mean() <= 0.02 * np.abs(off).max()
 
 
 def test_time_that_is_left_goes_to_float_layers() -> None:

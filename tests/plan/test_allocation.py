@@ -170,6 +170,43 @@ def test_rounded_activations_cost_where_a_node_reads_or_writes_codes() -> None:
         assert found.loss == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.parametrize("bound", [40, 70, 100, 130, 200, 300, 400])
+def test_operations_of_two_choices_are_products(bound: float) -> None:
+    """Value v feeds two layers, u one of them no more; all combinations are tried."""
+    losses = {"a": (0.5, 0.1), "b": (0.9, 0.05), "v": (0.4, 0.0), "u": (0.3, 0.0)}
+    products = {"v": {"a": 1.0, "b": 2.0}, "u": {"b": 0.5}}
+    choices = [
+        Choice(
+            name,
+            [Option(bits, loss) for bits, loss in zip((4, 8), both, strict=True)],
+            products=products.get(name, {}),
+        )
+        for name, both in losses.items()
+    ]
+
+    def operations(bits: dict[str, int]) -> float:
+        return sum(
+            macs * bits[v] * bits[w] for v, layers in products.items() for w, macs in layers.items()
+        )
+
+    found = allocate(choices, [Limit("bops", bound)])
+    every = [dict(zip(losses, bits, strict=True)) for bits in itertools.product((4, 8), repeat=4)]
+    possible = [
+        sum(losses[name][bits > 4] for name, bits in one.items())
+        for one in every
+        if operations(one) <= bound
+    ]
+    if not possible:
+        assert isinstance(found, Shortage)
+        assert found.least == pytest.approx(operations(every[0]))
+        return
+    assert isinstance(found, Allocation)
+    bits = {name: option.bits for name, option in found.options.items()}
+    assert found.loss == pytest.approx(min(possible))
+    assert found.used["bops"] == pytest.approx(operations(bits))
+    assert operations(bits) <= bound
+
+
 def test_a_stored_weight_is_small_and_computes_in_float() -> None:
     """It saves the loss of the rounded value, and the size of a float weight."""
     timing = Timing(

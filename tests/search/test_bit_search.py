@@ -12,6 +12,7 @@ from onnxq.config import Config
 from onnxq.errors import ModelError
 from onnxq.graph.io import written_size
 from onnxq.passes.lower.qdq import LowerToQdq
+from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.search.bit_search import BitSearch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.passbase import PlanContext
+    from onnxq.plan.allocation import Choice
     from onnxq.search.bit_front import BitFront
 
 _TEXT = """f (float[1,4,8,8] x, float[16,4,3,3] w, float[16] b, float[16,16,3,3] v, float[2,16] g)
@@ -51,6 +53,10 @@ def lower(model: ir.Model, plan: QuantPlan) -> ir.Model:
     return LowerToQdq(plan)(model).model
 
 
+def fit(context: PlanContext, plan: QuantPlan) -> QuantPlan:
+    return FitWeights().revise(context, FitActivations("mse").revise(context, plan))
+
+
 def search(context: PlanContext, rounding: str = "nearest", **given: Any) -> BitSearch:  # noqa: ANN401
     def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         del context, forced
@@ -58,7 +64,7 @@ def search(context: PlanContext, rounding: str = "nearest", **given: Any) -> Bit
 
     made = BitSearch(
         at_outputs=lambda _: GenericLoss(["y"]),
-        fit=FitWeights().revise,
+        fit=fit,
         lower=lower,
         replan=replan,
         float_bytes=written_size(context.model),
@@ -78,8 +84,12 @@ def front(rounding: str = "nearest") -> BitFront:
     return search(context, rounding).front(context, plan_for(context), "quadratic")
 
 
+def weights(found: BitFront) -> list[Choice]:
+    return [one for one in found.choices[:-1] if not one.products]
+
+
 def test_every_layer_has_its_widths_and_what_they_cost() -> None:
-    *layers, rest = front().choices
+    layers, rest = weights(front()), front().choices[-1]
 
     assert [layer.name for layer in layers] == ["w", "v", "g"]
     assert rest.name == ""
@@ -92,6 +102,35 @@ def test_every_layer_has_its_widths_and_what_they_cost() -> None:
         assert layer.options[1].costs["size"] == pytest.approx(
             layer.options[2].costs["size"], rel=0.02
         ), "3 bits are stored in 4"
+
+
+def test_what_layers_multiply_has_a_choice_where_operations_are_counted() -> None:
+    """The input is no value that a node computes; 64 and 16 products of each of 16 x 16 x 9."""
+    products = {one.name: one for one in front().choices if one.products}
+
+    assert {name: dict(one.products) for name, one in products.items()} == {
+        "r": {"v": 9.0 * 16 * 16 * 9},
+        "f": {"g": 32.0},
+    }
+    for one in products.values():
+        assert [option.bits for option in one.options] == [4, 8]
+        assert one.options[0].loss > one.options[1].loss == 0
+
+
+@pytest.mark.parametrize("share", [0.014, 0.02, 0.04])
+def test_operations_are_those_of_both_factors(share: float) -> None:
+    budget = Budget("bops", share, relative=True)
+
+    found = front().at([budget])
+
+    bits = {name: option.bits for name, option in found.allocation.options.items()}
+    both = 64 * 16 * 36 * bits["w"] * 8
+    both += 9 * 16 * 16 * 9 * bits["v"] * bits["r"] + 32 * bits["g"] * bits["f"]
+    assert found.allocation.used["bops"] == pytest.approx(both)
+    assert both <= share * front().whole["bops"]
+    for name in "rf":
+        assert found.plan.values[name].spec.dtype.bits == bits[name]
+        assert found.plan.values[name].params is not None
 
 
 @pytest.mark.parametrize("share", [0.5, 0.55, 0.65])
@@ -139,7 +178,7 @@ def test_without_a_gradient_there_is_another_way() -> None:
 
     with pytest.raises(ModelError, match=r"Shrink.*--sensitivity measured needs no gradient"):
         made.front(context, plan, "quadratic")
-    assert len(made.front(context, plan, "measured").choices) == 4
+    assert len(weights(made.front(context, plan, "measured"))) == 3
 
 
 def test_of_widths_that_are_stored_alike_the_widest_is_kept() -> None:
