@@ -1,6 +1,6 @@
 """Measures kernel and conversion times of onnxruntime on this machine and fits the cost table.
 
-    python tools/measure_costs.py            # prints the [costs] tables of a target file
+    python -m tools.measure_costs --extends cpu > mine.toml    # for --target mine.toml
 
 Each kernel's time is the least over the repeats of a profiled run on one thread. It is modelled as
 a sum of non-negative coefficients times its multiply-accumulates, its output elements and the
@@ -10,16 +10,22 @@ squares, weighted so that relative errors count).
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
+import platform
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import nnls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REPEATS = 30
 
@@ -270,8 +276,12 @@ def fit(features: list[dict[str, float]], times: list[float]) -> dict[str, float
     return {n: float(v) for n, v in zip(names, solution / scale, strict=True)}
 
 
-def main() -> None:
-    """Prints the tables."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a target file that has another target's rules and the times of this machine."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--extends", default="cpu", help="the other target; default: cpu")
+    print(f'extends = "{parser.parse_args(arguments).extends}"')
+    print(f'summary = "{platform.machine()}, as tools/measure_costs.py measured it"\n')
     for kind in ("dense", "depthwise", "depthwise-ragged", "grouped", "stem", "matmul"):
         rows = product_rows() if kind == "matmul" else conv_rows(kind)
         features = [r[0] for r in rows]

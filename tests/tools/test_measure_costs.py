@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
+from onnxq.plan.target import load_target
+from tools import measure_costs
 from tools.measure_costs import fit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = ("mac", "output", "patch", "call")
 
@@ -33,3 +40,23 @@ def test_a_feature_that_never_occurs_costs_nothing() -> None:
     found = fit(rows, [2e-5 * row["mac"] + 5 for row in rows])
     assert found["patch"] == 0
     assert found["mac"] == pytest.approx(2e-5)
+
+
+def test_what_it_prints_is_a_target_with_the_times_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [(row, 2e-5 * row["mac"] + 5, 1e-5 * row["mac"] + 7) for row in features()]
+    monkeypatch.setattr(measure_costs, "conv_rows", lambda _: rows)
+    monkeypatch.setattr(measure_costs, "product_rows", lambda: rows)
+    measure_costs.main(["--extends", "cpu-vnni"])
+    file = tmp_path / "mine.toml"
+    file.write_text(capsys.readouterr().out)
+
+    mine, other = load_target(str(file)), load_target("cpu-vnni")
+
+    assert mine.costs is not None
+    assert other.costs is not None
+    assert mine.costs.real["dense"].mac_ns == pytest.approx(0.02)
+    assert mine.costs.integer["dense"].call_us == pytest.approx(7)
+    assert mine.costs.quantize == other.costs.quantize
+    assert mine.ops == other.ops
