@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.floating]
 
-__all__ = ["METHODS", "Rounded", "rounded"]
+__all__ = ["METHODS", "Rounded", "Wanted", "rounded"]
 
 METHODS = ("gptq+cd", "gptq", "adaround")
 """Names of the ways to round by second moments."""
@@ -49,13 +49,39 @@ class Rounded(NamedTuple):
     after: float
 
 
-def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may be)
-    weight: Array,
-    anchor: Array,
-    moments: SecondMoments,
+class Wanted(NamedTuple):
+    """What a layer's codes, of however many bits, are to come close to.
+
+    Attributes:
+        target: W', float32 [G, O, K].
+        anchor: What would multiply x̂ if it had no errors, float32 [G, O, K].
+        damped: H + Λ.
+    """
+
+    target: Array
+    anchor: Array
+    damped: Damped
+
+    @classmethod
+    def of(cls, weight: Array, anchor: Array, moments: SecondMoments, *, centred: bool) -> Wanted:
+        """Solves for W'.
+
+        Args:
+            weight: What multiplies x, [G, O, K].
+            anchor: What would multiply x̂ if it had no errors, [G, O, K].
+            moments: Of x and x̂.
+            centred: Whether the layer has a bias, which makes up for the means.
+        """
+        weight, anchor = (np.asarray(array, np.float32) for array in (weight, anchor))
+        hessian, cross = moments.matrices(centred=centred)
+        damped = Damped(hessian, _DAMPING + moments.doubt)
+        return cls(least_squares_target(weight, anchor, damped, cross), anchor, damped)
+
+
+def rounded(
+    wanted: Wanted,
     limits: tuple[int, int],
     *,
-    centred: bool,
     per_row: bool = True,
     least_scale: npt.NDArray[np.floating] | float = 0.0,
     method: str = "gptq+cd",
@@ -63,24 +89,15 @@ def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may b
     """Returns the codes whose output comes closest to the float layer's.
 
     Args:
-        weight: What multiplies x, [G, O, K].
-        anchor: What would multiply x̂ if it had no errors, [G, O, K].
-        moments: Of x and x̂.
+        wanted: What they are to come close to.
         limits: Least and greatest code.
-        centred: Whether the layer has a bias, which makes up for the means.
         per_row: Whether every output has its own scale.
         least_scale: No scale may be smaller, broadcasts to [G, O, 1].
         method: One of :data:`METHODS`.
     """
-    weight, anchor, least_scale = (
-        np.asarray(given, np.float32) for given in (weight, anchor, least_scale)
-    )
-    hessian, cross = moments.matrices(centred=centred)
-    damped = Damped(hessian, _DAMPING + moments.doubt)
-    del hessian
-    target = least_squares_target(weight, anchor, damped, cross)
-    del cross
-    scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least_scale)
+    target, anchor, damped = wanted
+    least = np.asarray(least_scale, np.float32)
+    scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least)
     nearest = np.clip(np.rint(target / scale), *limits).astype(np.int32)
     if method == "adaround":
         codes = adaround(target, damped.matrix, scale, limits)
@@ -93,7 +110,7 @@ def rounded(  # noqa: PLR0913 (a weight, what it reads, and what its codes may b
         best.take(codes, scale)
         if per_row:
             fitted = fitted_scale(codes, target, damped.matrix)
-            scale = np.maximum(np.where(np.isnan(fitted), scale, fitted), least_scale)
+            scale = np.maximum(np.where(np.isnan(fitted), scale, fitted), least)
             best.take(coordinate_descent(codes, target, damped.matrix, scale, limits), scale)
     plain = np.clip(np.rint(anchor / scale), *limits) * scale
     before = float(output_error(plain, target, damped.matrix).sum())

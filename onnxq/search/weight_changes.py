@@ -14,7 +14,7 @@ import numpy as np
 from onnxq.graph.on_disk import kept
 from onnxq.graph.query import weight_of
 from onnxq.graph.weight_rows import from_rows, to_rows
-from onnxq.numerics.rounded import rounded
+from onnxq.numerics.rounded import Wanted, rounded
 from onnxq.plan.channels import read_factors
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerAxis
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.numerics.second_moments import SecondMoments
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
     from onnxq.runtime.session import Feed
 
@@ -109,17 +108,19 @@ class _Alone(NamedTuple):
         layer: The layer.
         bias: Name of its bias, None if it has none.
         factor: float32 [G, 1, K], what the weight's columns are multiplied by before rounding.
-        moments: Of the input, over ``factor``.
+        wanted: The weight times ``factor``, as the input over it asks for.
+        mean: float64 [G, K, 1], of the input over ``factor``.
     """
 
     layer: CodedLayer
     bias: str | None
     factor: npt.NDArray[np.float32]
-    moments: SecondMoments
+    wanted: Wanted
+    mean: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, layer: CodedLayer, plan: QuantPlan, inputs: list[Array], seed: int) -> _Alone:
-        """Takes the moments."""
+        """Takes the moments, and solves for what the weight should be."""
         node = layer.node
         x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
         factors = read_factors(node, x)
@@ -130,28 +131,27 @@ class _Alone(NamedTuple):
         name = None if bias is None or weight_of(bias) is None else str(bias.name)
         alone = name is not None and len(list(bias.uses())) == 1  # type: ignore[union-attr]
         moments = layer_moments(layer, inputs, inputs, seed, np.asarray(1 / factor, np.float32))
-        return cls(layer, name if alone else None, factor, moments)
+        weight = to_rows(node, layer.weight) * factor
+        wanted = Wanted.of(weight, weight, moments, centred=alone)
+        return cls(
+            layer, name if alone else None, factor, wanted, moments.means[0][..., np.newaxis]
+        )
 
     def change(self, plan: ValuePlan, method: str) -> dict[str, Array]:
         """Returns Δ of the weight, and of the bias where there is one."""
         node, weight = self.layer.node, self.layer.weight
-        rows = to_rows(node, weight).astype(np.float64) * self.factor
         found = rounded(
-            rows,
-            rows,
-            self.moments,
+            self.wanted,
             code_limits(plan.spec),
-            centred=self.bias is not None,
             per_row=isinstance(plan.spec.granularity, PerAxis),
             method=method,
         )
-        error = found.codes * found.scale - rows
+        error = found.codes * found.scale - self.wanted.anchor
         name = str(node.inputs[1].name)  # type: ignore[union-attr]
         change = from_rows(node, (error / self.factor).astype(np.float32), weight.shape)
         changes: dict[str, Array] = {name: kept(change)}
         if self.bias is not None:
-            mean = self.moments.means[0][:, :, np.newaxis]
-            changes[self.bias] = -(error @ mean).reshape(-1).astype(np.float32)
+            changes[self.bias] = -(error @ self.mean).reshape(-1).astype(np.float32)
         return changes
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from onnxq.graph.on_disk import kept
 from onnxq.graph.query import weight_of
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
-from onnxq.numerics.rounded import METHODS, rounded
+from onnxq.numerics.rounded import METHODS, Wanted, rounded
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.bias_codes import least_weight_scale
@@ -128,12 +128,10 @@ class RoundWeights(PlanPass):
         if bias is not None and x is not None:
             least = least_weight_scale(bias.reshape(-1), x)
             least = least.reshape(groups_of(node), -1, 1) if spec.axis is not None else least.max()
+        rows, anchors = to_rows(node, layer.weight), to_rows(node, anchor)
         return rounded(
-            to_rows(node, layer.weight),
-            to_rows(node, anchor),
-            moments,
+            Wanted.of(rows, anchors, moments, centred=takes_bias(node)),
             _limits(spec, pair),
-            centred=takes_bias(node),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
             method=self.method,

@@ -269,7 +269,7 @@ def test_descent_never_raises_the_error_of_any_output(seed: int, size: int) -> N
     before = output_error(first * scale, one.weight, hessian)
     after = output_error(codes * scale, one.weight, hessian)
     assert (after <= before * (1 + 1e-9)).all()
-    assert after.sum() < before.sum()
+    assert after.sum() < before.sum() or (codes == first).all()
     assert codes.min() >= LIMITS[0]
     assert codes.max() <= LIMITS[1]
 
