@@ -11,7 +11,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.budget import Budget
 from onnxq.errors import RequirementError
@@ -42,6 +42,20 @@ _POINTS = 20
 _MEASURED = 5
 _NO_PART = 1e-9
 _ANY = 1e9
+
+
+class _Seen(NamedTuple):
+    """What was tried.
+
+    Attributes:
+        resource: Of which there was a budget.
+        share: How much, over what the float model takes.
+        metrics: What came out.
+    """
+
+    resource: str
+    share: float
+    metrics: dict[str, float | None]
 
 
 def begin(
@@ -114,51 +128,49 @@ class FrontWalk:
             RequirementError: None does; the message tells the best that was seen.
         """
         resource, budgets = self._resource, self.config.budget
-        found = self._least(resource, budgets)
-        free = Budget(LATENCY, _ANY, relative=True)
+        seen: list[_Seen] = []
+        found = self._least(resource, budgets, seen)
         timed = any(budget.resource == LATENCY for budget in budgets)
         if found is None and resource != LATENCY and not timed and self.front.speed is not None:
-            found = self._least(resource, (*budgets, free))
+            found = self._least(resource, (*budgets, self._share(LATENCY, _ANY)), seen)
             if found is not None:
                 budgets = (*budgets, self._share(resource, found))
-                resource, found = LATENCY, self._least(LATENCY, budgets)
+                resource, found = LATENCY, self._least(LATENCY, budgets, seen) or _ANY
         if found is None:
-            raise RequirementError(self._missed(resource))
+            raise RequirementError(self._missed(seen))
         return (*budgets, self._share(resource, found))
 
-    def _least(self, resource: str, budgets: Sequence[Budget]) -> float | None:
-        """Returns the least share of float's with which a model does what is required."""
+    def _least(self, resource: str, budgets: Sequence[Budget], seen: list[_Seen]) -> float | None:
+        """Returns the least share of float's with which a model does what is required.
+
+        What was tried is added to ``seen``.
+        """
         told = teller(self.tell, f"walk the front of {resource}", 9)
         tried = itertools.count(1)
 
         def holds(share: float) -> bool:
             found = self.judge(self.complete([*budgets, self._share(resource, share)]))
             metrics = {name: found.metric(name) for name in FIDELITIES}
-            self._seen.append((share, metrics))
+            seen.append(_Seen(resource, share, metrics))
             told(next(tried))
             return all(one.met(metrics[one.metric]) for one in self._wanted)
 
         return least_amount_that(holds, *self.front.ends(resource, budgets))
 
-    def _missed(self, resource: str) -> str:
+    def _missed(self, seen: Sequence[_Seen]) -> str:
         wanted = self._wanted
-        best = max(self._seen, key=lambda one: one[1][wanted[0].metric] or -math.inf)
+        best = max(seen, key=lambda one: one.metrics[wanted[0].metric] or -math.inf)
         listed = ", ".join(
-            f"{one} (the best seen is {shown(best[1][one.metric])})" for one in wanted
+            f"{one} (the best seen is {shown(best.metrics[one.metric])})" for one in wanted
         )
         return (
-            f"no choice of bits reaches {listed} at {best[0]:.3f}x of float's {resource}; "
+            f"no choice of bits reaches {listed} at {best.share:.3f}x of float's {best.resource}; "
             "nothing was written; lower the bound, or give other or more calibration data"
         )
 
     @property
     def _wanted(self) -> list[Requirement]:
         return [one for one in self.config.require if one.metric in FIDELITIES]
-
-    @cached_property
-    def _seen(self) -> list[tuple[float, dict[str, float | None]]]:
-        """What was tried: share of the resource, and what came out."""
-        return []
 
     def points(self) -> tuple[FrontPoint, ...]:
         """Returns points of the front from the least to the most, some of them measured.
