@@ -189,7 +189,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         LeaveUnseen(decide),
         ShareParams(),
         NarrowActivations(config.activations),
-        WidenWeights(),
+        WidenWeights(at_outputs),
         FitActivations(_start(config)),
         SplitOutliers(),
         FitWeights(),
