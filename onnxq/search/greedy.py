@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
     from onnxq.search.evaluator import Evaluator
 
-__all__ = ["Choice", "GreedySearch", "Losses", "Site"]
+__all__ = ["Choice", "GreedySearch", "Losses", "Site", "marked"]
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,14 @@ class Choice:
         taken: Position of the option.
         before: What the start lost.
         after: What the option loses.
+        gain: Share by which the loss fell; on the samples that did not choose, if there are such.
     """
 
     site: Site
     taken: int
     before: Losses
     after: Losses
-
-    @property
-    def gain(self) -> float:
-        """Share by which the loss fell on the samples that did not choose."""
-        return 1 - self.after.confirmed / self.before.confirmed
+    gain: float
 
 
 @dataclass
@@ -123,7 +120,7 @@ class GreedySearch:
             choice = self._choose(plan, site)
             if choice is not None:
                 self.choices.append(choice)
-                plan = plan.with_values(self._marked(choice))
+                plan = plan.with_values(marked(choice, self.method))
             done += len(site.options)
             self.tell(done, total)
         return plan
@@ -139,16 +136,19 @@ class GreedySearch:
         enough = after.judged <= (1 - self.margin) * before.judged
         if best == site.start or not enough or not _surely(measured[site.start], measured[best]):
             return None
-        return Choice(site, best, before, after)
+        return Choice(site, best, before, after, 1 - after.confirmed / before.confirmed)
 
-    def _marked(self, choice: Choice) -> Mapping[str, ValuePlan]:
-        option = dict(choice.site.options[choice.taken])
-        for name in choice.site.names:
-            params = option[name].params
-            assert params is not None, "options have params"
-            marked = replace(params, method=self.method, gain=choice.gain)
-            option[name] = replace(option[name], params=marked)
-        return option
+
+def marked(choice: Choice, method: str) -> Mapping[str, ValuePlan]:
+    """Returns what values become by a choice; their params say by what method, and the gain."""
+    option = dict(choice.site.options[choice.taken])
+    for name in choice.site.names:
+        params = option[name].params
+        assert params is not None, "options have params"
+        option[name] = replace(
+            option[name], params=replace(params, method=method, gain=choice.gain)
+        )
+    return option
 
 
 def _surely(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from onnxq.errors import ModelError
 from onnxq.plan.note import Note, NoteKind
+from onnxq.search.coarse import CoarseSearch, surely_below
 from onnxq.search.evaluator import Evaluator
 from onnxq.search.greedy import GreedySearch
 
@@ -60,15 +62,25 @@ class OutputSearch:
         return list(context.samples(self.samples or _affordable(context)))
 
     def run(
-        self, context: PlanContext, plan: QuantPlan, feeds: Sequence[Feed], sweeps: Sequence[Sweep]
+        self,
+        context: PlanContext,
+        plan: QuantPlan,
+        feeds: Sequence[Feed],
+        activations: Sweep,
+        weights: Sweep | None = None,
     ) -> QuantPlan:
         """Returns ``plan`` with what was chosen, its biases as they were, and notes.
+
+        Ranges are chosen in groups, from coarse to fine (:mod:`onnxq.search.coarse`), and then one
+        by one. With biases corrected for them, the single choices have to be better together than
+        none of them. Weights come last.
 
         Args:
             context: Model, threads, and whom to tell how far it has come.
             plan: To begin with.
             feeds: As of :meth:`feeds`.
-            sweeps: Each returns the sites that it finds in the plan that the one before left.
+            activations: Returns the ranges that there are to choose in a plan.
+            weights: The same for weights; None = they are left alone.
         """
         if len(feeds) < 2:
             return plan.with_notes([self._refusal("two samples are needed, one to choose by")])
@@ -76,20 +88,38 @@ class OutputSearch:
             with ThreadPoolExecutor(context.threads) as executor:
                 loss = self.at_outputs(context.model)
                 evaluator = Evaluator(context.model, self.simulate, feeds, loss, executor=executor)
-                search = GreedySearch(
-                    evaluator,
-                    self.margin,
-                    self.name,
-                    lambda done, total: context.progress(self.name, done, total),
-                )
-                searched, sites = self._corrected(context, plan), 0
-                for sweep in sweeps:
-                    found = sweep(searched)
-                    searched, sites = search.run(searched, found), sites + len(found)
+                searched, choices, sites = self._ranges(context, plan, evaluator, activations)
+                if weights is not None:
+                    found = weights(searched)
+                    search = self._greedy(context, evaluator)
+                    searched = search.run(searched, found)
+                    choices, sites = [*choices, *search.choices], sites + len(found)
         except ModelError as error:
             return plan.with_notes([self._refusal(f"the model cannot be run in parts: {error}")])
-        notes = [*map(self._fired, search.choices), self._sum(search, sites)]
+        notes = [*map(self._fired, choices), self._sum(choices, sites, evaluator)]
         return plan.with_values(searched.values).with_notes(notes)
+
+    def _ranges(
+        self, context: PlanContext, plan: QuantPlan, evaluator: Evaluator, activations: Sweep
+    ) -> tuple[QuantPlan, list[Choice], int]:
+        """Returns the plan with its ranges chosen, the choices, and how many ranges there were."""
+        correct = functools.partial(self._corrected, context)
+        plan = correct(plan)
+        groups = CoarseSearch(evaluator, correct, self.margin, self.name, self._tell(context))
+        plan, sites = groups.run(plan, activations(plan))
+        search = self._greedy(context, evaluator)
+        finer = search.run(plan, sites)
+        if search.choices:
+            finer = correct(finer)
+            if surely_below(evaluator.each([finer])[0], groups.losses):
+                return finer, [*groups.choices, *search.choices], len(sites)
+        return plan, groups.choices, len(sites)
+
+    def _greedy(self, context: PlanContext, evaluator: Evaluator) -> GreedySearch:
+        return GreedySearch(evaluator, self.margin, self.name, self._tell(context))
+
+    def _tell(self, context: PlanContext) -> Callable[[int, int], None]:
+        return lambda done, total: context.progress(self.name, done, total)
 
     def _corrected(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         return plan if self.correct is None else self.correct.revise(context, plan)
@@ -97,17 +127,18 @@ class OutputSearch:
     def _fired(self, choice: Choice) -> Note:
         site, before, after = choice.site, choice.before, choice.after
         chosen = f"{site.labels[site.start]} → {site.labels[choice.taken]}"
+        if site.place:
+            chosen = f"{len(site.names)} values from {site.names[0]} to {site.names[-1]}: {chosen}"
         where = site.place or site.names[0]
         return Note(NoteKind.FIRED, self.name, where, f"{chosen}: {_fall(before, after)}")
 
-    def _sum(self, search: GreedySearch, sites: int) -> Note:
-        asked = search.evaluator
+    def _sum(self, choices: Sequence[Choice], sites: int, evaluator: Evaluator) -> Note:
         text = (
-            f"{len(search.choices)} of {sites} choices taken, after {asked.evaluations} evaluations"
-            f" on {len(asked.feeds)} samples"
+            f"{len(choices)} choices taken for {sites} places, after {evaluator.evaluations}"
+            f" evaluations on {len(evaluator.feeds)} samples"
         )
-        if search.first is not None and search.choices:
-            text += f": {_fall(search.first, search.choices[-1].after)}"
+        if choices:
+            text += f": {_fall(choices[0].before, choices[-1].after)}"
         return Note(NoteKind.INFO, self.name, "graph", text)
 
     def _refusal(self, reason: str) -> Note:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Fit",
     "activation_sites",
-    "activation_sweeps",
     "refitted",
     "weight_sites",
     "without_weights",
@@ -57,48 +56,6 @@ def refitted(
     """Returns ``plan`` with activations fitted by one pass, and then weights by another to them."""
     bare = without_weights(activations.revise(context, plan), context.model)
     return weights.revise(context, bare)
-
-
-def activation_sweeps(
-    model: ir.Model, fitted: Callable[[QuantPlan], Sequence[Fit]], start: int
-) -> list[Sweep]:
-    """Returns two sweeps over the ranges: of all together, then one by one from what all got.
-
-    Args:
-        model: The float model.
-        fitted: Returns the fits of a plan, as for :func:`activation_sites`.
-        start: Position of the fit that the plan stands for to begin with.
-    """
-    fits: list[Fit] = []
-    joint: list[Site] = []
-
-    def together(plan: QuantPlan) -> list[Site]:
-        fits[:] = fitted(plan)
-        sites = activation_sites(model, plan, fits, start)
-        joint[:] = [_joined(sites)] if sites else []
-        return joint
-
-    def apart(plan: QuantPlan) -> list[Site]:
-        at = next((n for site in joint for n in range(len(fits)) if _holds(plan, site, n)), start)
-        return activation_sites(model, plan, fits, at)
-
-    return [together, apart]
-
-
-def _joined(sites: Sequence[Site]) -> Site:
-    first = sites[0]
-    names = tuple(name for site in sites for name in site.names)
-    options = tuple(
-        {name: value for site in sites for name, value in site.options[at].items()}
-        for at in range(len(first.options))
-    )
-    return Site(names, options, first.labels, first.start, "graph")
-
-
-def _holds(plan: QuantPlan, site: Site, at: int) -> bool:
-    """Says whether a plan holds an option."""
-    pairs = [(plan.values[name].params, site.options[at][name].params) for name in site.names]
-    return all(one is not None and other is not None and one.same_as(other) for one, other in pairs)
 
 
 def activation_sites(

@@ -2,8 +2,8 @@
 
 DetPTQ (Niu et al. 2023, "Improving Post-Training Quantization on Object Detection with Task
 Loss-Guided Lp Metric"): no p suits all layers, and what suits one is seen at the outputs alone.
-The search is greedy in graph order (:mod:`onnxq.search.greedy`), on half of the samples, with the
-other half to confirm every choice.
+The search goes from coarse to fine (:mod:`onnxq.search.coarse`), and then is greedy in graph order
+(:mod:`onnxq.search.greedy`), on half of the samples, with the other half to confirm every choice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from onnxq.pass_options import number, switch, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sweeps, refitted, weight_sites, without_weights
+from onnxq.search.sites import Fit, activation_sites, refitted, weight_sites, without_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class AdaptiveLp(PlanPass):
     """Chooses the p of each activation's range, and of weights' scales, by the loss at the outputs.
 
     1. Activations first: those whose range the p moves, with one scale or one per channel, together
-       with all that share their params. One p for all of them is chosen before each gets its own.
+       with all that share their params: all at once, in groups, then one by one.
     2. Weights then, where :attr:`weights` says so. Weights of 8 bits start from the greatest
        magnitude, which stands behind the greatest p; narrower ones from p = 2.
     3. Left alone: values with channels taken out, and what reads them.
@@ -85,8 +85,9 @@ class AdaptiveLp(PlanPass):
         if self.simulate is None:
             return plan
 
-        def fitted(plan: QuantPlan) -> list[Fit]:
-            return [Fit(_label(p), self._fitted(context, plan, p)) for p in EXPONENTS]
+        def activations(plan: QuantPlan) -> list[Site]:
+            fits = [Fit(_label(p), self._fitted(context, plan, p)) for p in EXPONENTS]
+            return activation_sites(context.model, plan, fits, _START)
 
         def weights(plan: QuantPlan) -> list[Site]:
             bare = without_weights(plan, context.model)
@@ -97,9 +98,9 @@ class AdaptiveLp(PlanPass):
         search = OutputSearch(
             self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
         )
-        sweeps = activation_sweeps(context.model, fitted, _START)
-        sweeps += [weights] if self.weights else []
-        return search.run(context, plan, search.feeds(context), sweeps)
+        return search.run(
+            context, plan, search.feeds(context), activations, weights if self.weights else None
+        )
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, p: float) -> QuantPlan:
         return refitted(context, plan, self.fitting(p), self.fitting_weights(None))

@@ -3,8 +3,8 @@
 PD-Quant (Liu et al. 2023, "PD-Quant: Post-Training Quantization Based on Prediction Difference
 Metric") holds that the error inside a layer tells little of what it does to the prediction. For
 every activation, ranges from half to a quarter more of the least squared error's are tried, and the
-one is taken whose quantized model predicts most like the float one. The search is greedy in graph
-order (:mod:`onnxq.search.greedy`).
+one is taken whose quantized model predicts most like the float one. The search goes from all ranges
+together to single ones (:mod:`onnxq.search.output_search`).
 
 Of the paper's are: the prediction difference as the measure, activations' scales as what it
 chooses, and the correction of the samples' distribution (:mod:`onnxq.search.distribution`).
@@ -27,7 +27,7 @@ from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
 from onnxq.search.distribution import correct_distribution
 from onnxq.search.output_search import OutputSearch
-from onnxq.search.sites import Fit, activation_sweeps, refitted
+from onnxq.search.sites import Fit, activation_sites, refitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.runtime.session import Feed
+    from onnxq.search.greedy import Site
     from onnxq.search.simulation import Simulate
     from onnxq.tasks.loss import OutputLoss
 
@@ -52,8 +53,8 @@ class PredictionDifference(PlanPass):
     """Chooses how wide each activation's range is by the loss at the outputs.
 
     1. Activations with one scale or one per channel, together with all that share their params, in
-       graph order; the weights that read them are fitted to them. One factor for all of them is
-       chosen before each gets its own.
+       graph order: all at once, in groups, then one by one. The weights that read them are fitted
+       to them.
     2. The samples that choose are corrected first, where BatchNormalization told moments; those
        that confirm are as they were given.
 
@@ -94,8 +95,9 @@ class PredictionDifference(PlanPass):
         if self.simulate is None:
             return plan
 
-        def fitted(plan: QuantPlan) -> list[Fit]:
-            return [Fit(f"× {factor:g}", self._fitted(context, plan, factor)) for factor in FACTORS]
+        def activations(plan: QuantPlan) -> list[Site]:
+            fits = [Fit(f"× {f:g}", self._fitted(context, plan, f)) for f in FACTORS]
+            return activation_sites(context.model, plan, fits, _START)
 
         search = OutputSearch(
             self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
@@ -104,8 +106,7 @@ class PredictionDifference(PlanPass):
         if self.distribution and context.prior and len(feeds) > 1:
             feeds, note = self._corrected(context, feeds)
             plan = plan.with_notes([note])
-        sweeps = activation_sweeps(context.model, fitted, _START)
-        return search.run(context, plan, feeds, sweeps)
+        return search.run(context, plan, feeds, activations)
 
     def _fitted(self, context: PlanContext, plan: QuantPlan, factor: float) -> QuantPlan:
         return refitted(context, plan, self.fitting(factor), self.fitting_weights())

@@ -17,7 +17,6 @@ from onnxq.search.evaluator import Evaluator
 from onnxq.search.sites import (
     Fit,
     activation_sites,
-    activation_sweeps,
     weight_sites,
     without_weights,
 )
@@ -105,22 +104,6 @@ def test_every_option_fits_and_is_measured_as_written(name: str) -> None:
                 loss.measure(*pair) for pair in zip(wanted, map(written.run, feeds), strict=True)
             ]
             np.testing.assert_array_equal(evaluator.each([candidate])[0], found)
-
-
-@pytest.mark.parametrize("taken", [0, 1, 2])
-def test_all_ranges_together_come_first_and_single_ones_start_from_what_they_got(
-    taken: int,
-) -> None:
-    model, _, plan = planned("channels")
-    together, apart = activation_sweeps(model, lambda _plan: fits("channels"), 1)
-
-    (joint,) = together(plan)
-    chosen = plan.with_values(joint.options[taken])
-
-    assert joint.names == ("x", "r0", "r1")
-    assert (joint.start, joint.place) == (1, "graph")
-    assert set(joint.options[0]) == {"x", "r0", "r1", "w1", "w2"}
-    assert [site.start for site in apart(chosen)] == [taken] * 3
 
 
 def test_weights_of_layers_on_integers_are_sites() -> None:

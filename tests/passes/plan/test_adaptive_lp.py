@@ -69,21 +69,20 @@ def test_the_loss_falls_on_both_halves() -> None:
     assert after[1::2].mean() < before[1::2].mean()
 
 
-def test_only_ranges_of_what_it_names_differ() -> None:
+def test_what_differs_says_what_chose_it() -> None:
     _, _, plan, found = searched()
 
-    changed = {name for name in plan.values if found.values[name] is not plan.values[name]}
-    named = {name for name in fired(found) if name != "graph"}
-    assert named
-    assert {one for name in named for one in plan.group_of(name)} <= changed
+    changed = [name for name in plan.values if found.values[name] is not plan.values[name]]
+    assert changed
+    assert {one for name in changed for one in plan.group_of(name)} <= set(changed)
     for name in changed:
         params = found.values[name].params
         assert found.values[name].spec == plan.values[name].spec
         assert params is not None
-        assert params.p != 2
         assert params.method == "adaptive-lp"
         assert params.gain is not None
         assert params.gain > 0
+    assert any(found.values[name].params.p != 2 for name in changed)  # type: ignore[union-attr]
 
 
 def test_weights_are_chosen_too_where_it_says_so() -> None:
