@@ -196,7 +196,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         KeepSignal(lower, replan),
         AllocateBits(config.budget, functools.cache(bits.front), config.sensitivity),
         StoreWeights(config.keep_float, config.weight_granularity == "channel"),
-        *_searches(config, simulate, at_outputs, CorrectBias(lower)),
+        *_searches(config, simulate, at_outputs, CorrectBias(lower, means={})),
         RoundWeights(lower, config.rounding),
         CorrectBiasAnalytic(),
         CorrectBias(lower),

@@ -28,11 +28,12 @@ from onnxq.runtime.channel_means import channel_mean, channel_means
 from onnxq.runtime.segments import SegmentedRun, affordable_samples, uncut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
 
+    from onnxq.runtime.session import Feed
 
 __all__ = ["CorrectBias"]
 
@@ -49,6 +50,8 @@ class CorrectBias(PlanPass):
         lower: Makes the quantized model of a plan, with node names kept.
         samples: How many calibration samples to run; None = as many as :data:`_BUDGET_BYTES` hold
             of the quantized model's live values, 4 to 32.
+        means: Keeps the float model's means between calls, which then share model and samples;
+            None = every call takes them.
     """
 
     name = "correct-bias"
@@ -59,6 +62,7 @@ class CorrectBias(PlanPass):
 
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     samples: int | None = None
+    means: dict[tuple[str, ...], Mapping[str, npt.NDArray[np.float64]]] | None = None
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the bias shifts; runs both models once over the samples."""
@@ -71,8 +75,9 @@ class CorrectBias(PlanPass):
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
         affordable = affordable_samples(context.shapes.values(), _BUDGET_BYTES, 1, _FEWEST, _MOST)
         feeds = list(context.samples(self.samples or affordable))
-        names = [str(node.outputs[0].name) for node in nodes.values()]
-        wanted = channel_means(context.model, names, feeds, threads=context.threads)
+        wanted = self._wanted(
+            context, [str(node.outputs[0].name) for node in nodes.values()], feeds
+        )
         coded = SegmentedRun(self.lower(context.model, plan), nodes, feeds, threads=context.threads)
         shifts: dict[str, npt.NDArray[np.float32]] = {}
         for name, found in coded:
@@ -88,6 +93,16 @@ class CorrectBias(PlanPass):
             for index, array in enumerate(found):
                 found[index] = np.asarray(array + step, np.float32)
         return replace(plan, bias_shift={**plan.bias_shift, **shifts})
+
+    def _wanted(
+        self, context: PlanContext, names: Sequence[str], feeds: Sequence[Feed]
+    ) -> Mapping[str, npt.NDArray[np.float64]]:
+        """Returns what the float model's values are on average, [samples, C] each."""
+        known = {} if self.means is None else self.means
+        if tuple(names) not in known:
+            found = channel_means(context.model, names, feeds, threads=context.threads)
+            known[tuple(names)] = found
+        return known[tuple(names)]
 
 
 def _on_integers(node: ir.Node, plan: QuantPlan) -> bool:

@@ -22,7 +22,11 @@ SEARCHES = ("adaptive-lp", "pd")
 
 METHODS = ("minmax", "percentile", "kl", *FIXED, *SEARCHES)
 
-SETTINGS: Mapping[str, Mapping[str, int | str]] = {"w8a8": {}, "w8a4": {"activations": 4}}
+SETTINGS: Mapping[str, Mapping[str, int | str]] = {
+    "w8a8": {},
+    "w8a4": {"activations": 4},
+    "w4a4": {"weights": 4, "activations": 4},
+}
 
 BEST = "best fixed p"
 

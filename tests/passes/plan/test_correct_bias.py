@@ -10,6 +10,7 @@ from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.correct_bias import CorrectBias
 from onnxq.plan.spec import QParams
+from onnxq.runtime.channel_means import channel_means
 from onnxq.runtime.session import make_session
 from tests.passes.plan.planning import build, context_for, plan_for, revised, samples_for
 from tests.passes.rewrite.building import rng_weight
@@ -174,3 +175,23 @@ def test_the_correction_is_the_same_every_time() -> None:
     one, two = (revised(CorrectBias(lower), context, planted(context)) for _ in range(2))
     for name, shift in one.bias_shift.items():
         np.testing.assert_array_equal(shift, two.bias_shift[name])
+
+
+def test_means_that_calls_share_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = context_for(source())
+    first, second = planted(context), plan_for(context)
+    shared = CorrectBias(lower, means={})
+    taken: list[int] = []
+
+    def counted(*args: object, **options: object) -> object:
+        taken.append(1)
+        return channel_means(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("onnxq.passes.plan.correct_bias.channel_means", counted)
+    for plan in (first, second):
+        found = shared.revise(context, plan).bias_shift
+        alone = CorrectBias(lower).revise(context, plan).bias_shift
+        assert found.keys() == alone.keys()
+        for name, shift in found.items():
+            np.testing.assert_array_equal(shift, alone[name])
+    assert len(taken) == 3
