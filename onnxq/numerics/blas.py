@@ -18,8 +18,7 @@ def one_blas_thread() -> Iterator[None]:
     """Lets the matrix products of numpy and scipy run on the calling thread alone.
 
     Their own threads wait busily for each other at the end of every product. Of many small ones
-    that costs more than it gains, and on a machine with other work many times more. Which machine
-    it is then does not show in the last bits either.
+    that costs more than it gains, and on a machine with other work many times more.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield
