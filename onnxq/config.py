@@ -28,6 +28,7 @@ SAMPLES = 64
 """How many samples are taken unless the options say otherwise."""
 _SAMPLES_OF_FEW_BITS = 256
 _EIGHT = 8
+_OF_BLOCKS = ("blocks", "flexround")
 
 
 def usable_cores() -> int:
@@ -189,6 +190,16 @@ class Config(Options):
     def chooses_bits(self) -> bool:
         """Whether it is asked for bits of their own for layers."""
         return bool(self.budget or self.minimize or self.pareto)
+
+    @property
+    def rounds_blocks(self) -> bool:
+        """Whether weights are rounded by what comes out of blocks of layers, after each layer's."""
+        return self.rounding in _OF_BLOCKS
+
+    @property
+    def layer_rounding(self) -> str:
+        """How each layer is rounded by itself."""
+        return type(self).rounding if self.rounds_blocks else self.rounding
 
     @property
     def form(self) -> str:

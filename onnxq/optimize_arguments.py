@@ -147,7 +147,8 @@ Rounding = Annotated[
         metavar="METHOD",
         autocompletion=choices("rounding"),
         help="How weights of fewer than 8 bits are rounded: gptq+cd, gptq, adaround (by what "
-        "comes out of their layers on the samples), or nearest.",
+        "comes out of their layers on the samples), blocks, flexround (gptq+cd, then by gradients "
+        "of what comes out of blocks of layers), or nearest.",
     ),
 ]
 Granularity = Annotated[

@@ -252,7 +252,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "minimize": _none_or(_choice(*MINIMIZED)),
         "pareto": _path,
         "calibration": _calibration,
-        "rounding": _choice("gptq+cd", "gptq", "adaround", "nearest"),
+        "rounding": _choice("gptq+cd", "gptq", "adaround", "blocks", "flexround", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,
         "provider": _word,

@@ -51,7 +51,7 @@ def test_the_format_has_a_say_in_the_target() -> None:
         ("calibration", "lp:nan", "P from 1 to 4"),
         ("calibration", "percentile:50", "PERCENT above 50 and up to 100"),
         ("calibration", "percentile:x", "PERCENT above 50 and up to 100"),
-        ("rounding", "up", "choose gptq+cd or gptq or adaround or nearest"),
+        ("rounding", "up", "choose gptq+cd or gptq or adaround or blocks or flexround or nearest"),
         ("weight_granularity", "row", "choose channel or tensor"),
         ("target", "", "give a name"),
         ("format", "onnx", "choose qdq"),

@@ -109,7 +109,7 @@ def _judgements(
     halves = feeds[::2], feeds[1::2]
     for by, judges in (halves, halves[::-1]):
         better = rounded_changes(
-            context.model, layers, few, by, config.rounding, threads=context.threads
+            context.model, layers, few, by, config.layer_rounding, threads=context.threads
         )
         changes = {name: {**change, **better.get(name, {})} for name, change in nearest.items()}
         yield _Judgement(changes, judges)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from onnxq.graph.edit import replace_weight
 from onnxq.graph.query import weight_of
+from onnxq.graph.weight_rows import to_rows
 from onnxq.plan.channels import writing_of
 
 if TYPE_CHECKING:
@@ -19,28 +21,47 @@ if TYPE_CHECKING:
 
     Single = npt.NDArray[np.float32]
 
-__all__ = ["LayerFloats", "layer_floats", "takes_bias", "write_layer"]
+__all__ = ["LayerFloats", "WrittenNames", "layer_floats", "takes_bias", "write_layer"]
 
 
 class LayerFloats(NamedTuple):
     """A layer as the quantized model computes it.
 
     Attributes:
-        step: What a code stands for, float32, broadcasts to the weight.
         codes: int32, the weight's shape.
+        scale: float32, broadcasts to the weight.
+        factor: float32 [outputs] or [1]; what the layer's output is multiplied by.
         bias: float32 [outputs]; None for a layer that has none and can have none.
-        bias_unit: What the bias is multiplied by, broadcasts to it.
     """
 
-    step: Single
     codes: npt.NDArray[np.int32]
+    scale: Single
+    factor: Single
     bias: Single | None
-    bias_unit: Single
+
+    @property
+    def step(self) -> Single:
+        """What a code stands for, float32, broadcasts to the weight."""
+        if self.factor.size == 1:
+            return self.scale * self.factor.reshape(())
+        return self.scale * self.factor.reshape(-1, *[1] * (self.codes.ndim - 1))
 
     @property
     def weight(self) -> Single:
         """float32, the weight's shape."""
         return np.asarray(self.codes.astype(np.float32) * self.step, np.float32)
+
+
+class WrittenNames(NamedTuple):
+    """Names of initializers.
+
+    Attributes:
+        weight: That of the weight.
+        bias: That of the bias; None where there is none.
+    """
+
+    weight: str
+    bias: str | None
 
 
 def takes_bias(node: ir.Node) -> bool:
@@ -53,7 +74,7 @@ def layer_floats(layer: CodedLayer, plan: QuantPlan) -> LayerFloats:
 
     Args:
         layer: A layer of the float model.
-        plan: With codes and params of its weight, and its bias shift.
+        plan: With codes and params of its weight.
     """
     node = layer.node
     planned = plan.values[str(node.inputs[1].name)]  # type: ignore[union-attr]
@@ -62,23 +83,26 @@ def layer_floats(layer: CodedLayer, plan: QuantPlan) -> LayerFloats:
     along = [1] * layer.weight.ndim
     if planned.spec.axis is not None:
         along[planned.spec.axis] = -1
-    step = np.asarray(planned.params.scale.reshape(along), np.float32)
+    scale = np.asarray(planned.params.scale.reshape(along), np.float32)
     writing = writing_of(node, plan)
-    unit = np.ones(1, np.float32) if writing is None else writing.factor
-    if writing is not None:
-        step = step * unit.reshape(-1, *[1] * (layer.weight.ndim - 1))
+    factor = np.ones(1, np.float32) if writing is None else writing.factor
     bias = None
     if takes_bias(node):
         own = weight_of(node.inputs[2]) if len(node.inputs) > 2 else None
-        bias = plan.bias_shift[str(node.name)] + (0 if own is None else own.reshape(-1))
-        bias = bias if writing is None else bias * unit + writing.offset
-        bias = np.asarray(bias, np.float32)
-    return LayerFloats(step, planned.codes, bias, unit)
+        total = plan.bias_shift.get(str(node.name), np.float32(0)) + (
+            0 if own is None else own.reshape(-1)
+        )
+        offset = 0 if writing is None else writing.offset
+        outputs = to_rows(node, layer.weight).shape[:2]
+        bias = np.asarray(total * factor + offset, np.float32)
+        bias = np.broadcast_to(bias, math.prod(outputs))
+    return LayerFloats(planned.codes, scale, factor, bias)
 
 
-def write_layer(copy: ir.Node, found: LayerFloats) -> list[str]:
-    """Gives ``copy`` this weight and bias, and returns the names of the two, or of the weight."""
-    names = [str(replace_weight(copy, 1, found.weight).name)]
-    if found.bias is not None:
-        names.append(str(replace_weight(copy, 2, found.bias, f"{copy.name}_bias").name))
-    return names
+def write_layer(copy: ir.Node, found: LayerFloats) -> WrittenNames:
+    """Gives ``copy`` this weight and bias, and returns what they are called."""
+    weight = replace_weight(copy, 1, found.weight)
+    if found.bias is None:
+        return WrittenNames(str(weight.name), None)
+    bias = replace_weight(copy, 2, found.bias, f"{copy.name}_bias")
+    return WrittenNames(str(weight.name), str(bias.name))

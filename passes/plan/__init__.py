@@ -19,6 +19,7 @@ from onnxq.passes.plan.keep_signal import KeepSignal
 from onnxq.passes.plan.leave_unseen import LeaveUnseen
 from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.passes.plan.prediction_difference import PredictionDifference
+from onnxq.passes.plan.reconstruct_blocks import ReconstructBlocks
 from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
@@ -62,6 +63,7 @@ def needed_passes(config: Config) -> frozenset[str]:
         NarrowActivations.name: config.activations < _EIGHT,
         config.calibration: config.calibration_method.searches and config.calibration != AUTO,
         AllocateBits.name: config.chooses_bits,
+        ReconstructBlocks.name: config.rounds_blocks,
     }
     return NEEDED | {name for name, needed in asked.items() if needed}
 
@@ -102,6 +104,18 @@ def _searches(
             correct=corrected,
         ),
     ]
+
+
+def _rounding(
+    config: Config,
+    lower: Callable[[ir.Model, QuantPlan], ir.Model],
+    simulate: Simulate | None,
+    at_outputs: Callable[[ir.Model], OutputLoss],
+) -> list[PlanPass]:
+    """Returns the passes that choose weights' codes by what comes out, of layers and of blocks."""
+    layers = RoundWeights(lower, config.layer_rounding)
+    method = "flexround" if config.rounding == "flexround" else "adaround"
+    return [layers, ReconstructBlocks(simulate, at_outputs, layers.round_layers, method)]
 
 
 def deciding_passes(
@@ -197,7 +211,7 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
         AllocateBits(config.budget, functools.cache(bits.front), config.sensitivity),
         StoreWeights(config.keep_float, config.weight_granularity == "channel"),
         *_searches(config, simulate, at_outputs, CorrectBias(lower, means={})),
-        RoundWeights(lower, config.rounding),
+        *_rounding(config, lower, simulate, at_outputs),
         CorrectBiasAnalytic(),
         CorrectBias(lower),
         *foreign,

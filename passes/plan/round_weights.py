@@ -20,18 +20,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.on_disk import kept
-from onnxq.graph.query import weight_of
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
 from onnxq.numerics.rounded import METHODS, Wanted, rounded
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
-from onnxq.plan.bias_codes import least_weight_scale
 from onnxq.plan.channels import read_factors
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.plan.spec import PerAxis, QParams
-from onnxq.plan.weight_codes import code_limits
 from onnxq.runtime.segments import LayerInputs, uncut
 from onnxq.search.layer_moments import (
     CodedLayer,
@@ -39,17 +36,18 @@ from onnxq.search.layer_moments import (
     layer_moments,
     samples_side_by_side,
 )
+from onnxq.search.learned_layer import bias_floor, rounding_limits
 from onnxq.search.written_layer import layer_floats, takes_bias, write_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.numerics.rounded import Rounded
     from onnxq.numerics.second_moments import SecondMoments
-    from onnxq.plan.spec import QuantSpec
+    from onnxq.runtime.session import Feed
 
 __all__ = ["RoundWeights"]
 
@@ -99,11 +97,31 @@ class RoundWeights(PlanPass):
         if (reason := uncut(context.model)) is not None:
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", reason)])
         count = self.samples or samples_side_by_side(context.model, layers, context.shapes)
-        feeds = list(context.samples(count))
-        coded = self.lower(context.model, plan)
+        feeds = [(feed, feed) for feed in context.samples(count)]
+        models = context.model, self.lower(context.model, plan)
+        return self.round_layers(context, plan, models, layers, feeds)
+
+    def round_layers(
+        self,
+        context: PlanContext,
+        plan: QuantPlan,
+        models: tuple[ir.Model, ir.Model],
+        layers: Mapping[str, CodedLayer],
+        feeds: Sequence[tuple[Feed, Feed]],
+    ) -> QuantPlan:
+        """Returns ``plan`` with the codes of some layers.
+
+        Args:
+            context: Target and threads.
+            plan: With the specs of the layers' weights.
+            models: The float and the quantized model, or the same part of both. The latter gets
+                the codes, as floats.
+            layers: Name → layer, of those in the models.
+            feeds: What either model reads: one pair of feeds for each sample.
+        """
         runs = (
-            LayerInputs(model, layers, feeds, threads=context.threads)
-            for model in (context.model, coded)
+            LayerInputs(model, layers, samples, threads=context.threads)
+            for model, samples in zip(models, zip(*feeds, strict=True), strict=True)
         )
         for number, ((node, reals), (copy, codes)) in enumerate(zip(*runs, strict=True)):
             layer = layers[str(node.name)]
@@ -124,14 +142,13 @@ class RoundWeights(PlanPass):
         factors = read_factors(node, x)
         anchor = layer.weight if factors is None else layer.weight * factors
         least: npt.NDArray[np.float32] | float = 0.0
-        bias = weight_of(node.inputs[2]) if len(node.inputs) > 2 else None
-        if bias is not None and x is not None:
-            least = least_weight_scale(bias.reshape(-1), x)
-            least = least.reshape(groups_of(node), -1, 1) if spec.axis is not None else least.max()
+        floor = bias_floor(node, x)
+        if floor is not None:
+            least = floor.reshape(groups_of(node), -1, 1) if spec.axis is not None else floor.max()
         rows, anchors = to_rows(node, layer.weight), to_rows(node, anchor)
         return rounded(
             Wanted.of(rows, anchors, moments, centred=takes_bias(node)),
-            _limits(spec, pair),
+            rounding_limits(spec, pair),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
             method=self.method,
@@ -156,12 +173,6 @@ def _few_bits(node: ir.Node, plan: QuantPlan) -> bool:
     value = node.inputs[1] if len(node.inputs) > 1 else None
     planned = None if value is None else plan.of(str(value.name), Use(str(node.name), 1))
     return planned is not None and planned.spec.dtype.bits < _FEW_BITS
-
-
-def _limits(spec: QuantSpec, pair: int | None) -> tuple[int, int]:
-    """Rule 3: returns the least and the greatest code."""
-    low, high = code_limits(spec)
-    return (low, high) if pair is None else (max(low, -(pair // 2)), min(high, pair // 2))
 
 
 def _with(
