@@ -90,8 +90,7 @@ class WidenWeights(PlanPass):
         """Rules 1 and 2."""
         edges = edge_layers(context.model.graph)
         kinds = {name: _kind(nodes, edges) for name, nodes in narrow.items()}
-        allowed = _BY_KIND * room.left
-        reserve = room.left - allowed
+        reserve = (1 - _BY_KIND) * room.left
         for name in sorted((n for n in kinds if kinds[n]), key=lambda n: _size(narrow[n][0])):
             if not room.widen(name, _size(narrow[name][0]), reserve, kinds[name]):
                 text = f"{kinds[name]}: it would be over {_BY_KIND * self.share:.0%} of all weights"
