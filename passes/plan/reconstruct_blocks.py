@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onnxq.errors import ModelError
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
@@ -31,6 +33,7 @@ from onnxq.search.learned_layer import METHODS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.plan.quant_plan import QuantPlan
@@ -43,7 +46,8 @@ __all__ = ["ReconstructBlocks"]
 
 _STEPS = 200
 _FEW_BITS = 8
-_FEWEST_SAMPLES = 4
+_FEWEST_JUDGES = 4
+_FEWEST_SAMPLES = 4 * _FEWEST_JUDGES
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class ReconstructBlocks(PlanPass):
     2. A block reads what the quantized model in front of it delivers, mixed with what the float
        model has there; its outputs are to be the float model's.
     3. Every fourth sample is held out. A block keeps its codes and scales unless its error on these
-       falls; so does the whole model unless the loss at the outputs does.
+       falls by a hundredth; so does the whole model unless the loss at the outputs falls by more
+       than chance explains, two standard errors of the differences.
 
     Attributes:
         simulate: Makes the quantized model of a plan, with its params apart; None = nothing is
@@ -75,7 +80,7 @@ class ReconstructBlocks(PlanPass):
         {
             "method": choice(*METHODS),
             "steps": whole("a whole number, 1 or more", lambda count: count >= 1),
-            "samples": whole("a whole number, 4 or more", lambda count: count >= _FEWEST_SAMPLES),
+            "samples": whole("a whole number, 16 or more", lambda count: count >= _FEWEST_SAMPLES),
         }
     )
     after = frozenset({"round-weights"})
@@ -126,15 +131,24 @@ class ReconstructBlocks(PlanPass):
         found = reconstruction.run(plan, self.simulate(model, plan), feeds)
         judged = [feeds[number] for number in judges]
         evaluator = Evaluator(model, self.simulate, judged, loss, threads=context.threads)
-        before, after = evaluator.losses([plan, found])
-        text = f"loss at the outputs {before:.4g} → {after:.4g} on {len(judges)} held-out samples"
-        if not after < before:
-            refused = self._refused(f"{text}: all stays as it was")
+        before, after = evaluator.each([plan, found])
+        losses = f"{before.mean():.4g} → {after.mean():.4g}"
+        text = f"loss at the outputs {losses} on {len(judges)} held-out samples"
+        if not _surely_less(after, before):
+            refused = self._refused(f"{text}: not surely less, so all stays")
             return replace(plan, notes=(*found.notes, refused))
         return found.with_notes([Note(NoteKind.FIRED, self.name, "graph", text)])
 
     def _refused(self, reason: str) -> Note:
         return Note(NoteKind.REFUSED, self.name, "graph", reason)
+
+
+def _surely_less(after: npt.NDArray[np.float64], before: npt.NDArray[np.float64]) -> bool:
+    """Says whether losses of the same samples fell by more than two standard errors."""
+    if not (np.isfinite(after).all() and np.isfinite(before).all()):
+        return False
+    fallen = before - after
+    return bool(fallen.mean() > 2 * fallen.std(ddof=1) / np.sqrt(len(fallen)))
 
 
 def _layers(model: ir.Model, plan: QuantPlan) -> dict[str, CodedLayer]:

@@ -23,6 +23,7 @@ from onnxq.plan.quant_plan import QuantPlan
 from onnxq.plan.weight_codes import code_limits, weight_codes
 from onnxq.runtime.compare import Reference
 from onnxq.runtime.session import make_session
+from onnxq.search.evaluator import Evaluator
 from onnxq.tasks.loss import GenericLoss
 from tests.passes.plan.planning import build, context_for, revised
 from tests.passes.rewrite.building import rng_weight
@@ -183,7 +184,7 @@ def test_weights_of_8_bits_stay_as_they_are(context: PlanContext) -> None:
 
 
 def test_few_samples_are_a_reason_to_leave_all_as_it_is(context: PlanContext) -> None:
-    few = replace(context, samples=lambda _count: feeds(0, 3))
+    few = replace(context, samples=lambda _count: feeds(0, 15))
     start = rounded(context, 3)
     found = revised(blocks(), few, start)
     assert dict(found.values) == dict(start.values)
@@ -214,3 +215,14 @@ def test_an_option_asks_for_it_behind_rounding_by_layers(rounding: str, method: 
 def test_without_the_option_it_does_not_run() -> None:
     passes = fitting_passes(Config(weights=4), lowered)
     assert "reconstruct-blocks" not in [p.name for p in passes]
+
+
+@pytest.mark.parametrize(("fall", "taken"), [(0.02, False), (0.2, True), (-0.2, False)])
+def test_a_fall_of_the_loss_counts_where_chance_does_not_explain_it(
+    context: PlanContext, monkeypatch: pytest.MonkeyPatch, fall: float, taken: bool
+) -> None:
+    before = np.linspace(1, 2, 12)
+    after = before - fall + 0.1 * np.resize([1, -1], 12)
+    monkeypatch.setattr(Evaluator, "each", lambda *_: [before, after])
+    found = revised(blocks(steps=1), context, nearest(context, 3))
+    assert kinds(found, "graph") == [NoteKind.FIRED if taken else NoteKind.REFUSED]
