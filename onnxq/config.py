@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onnxq.budget import Budget
-from onnxq.calibration_method import AUTO, CalibrationMethod
+from onnxq.calibration_method import ADAPTIVE, AUTO, CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.options import FIDELITIES, METRICS, READERS, Requirement, flag
 from onnxq.pipeline_file import Pipeline
@@ -80,7 +80,8 @@ class Config(Options):
         minimize: "size" or "latency" to look for the smallest or fastest model that does what
             ``require`` asks for; None = not to look.
         pareto: Where to write the front of bits and sizes as CSV.
-        calibration: How activation ranges are fitted; see :attr:`calibration_method`.
+        calibration: How activation ranges are fitted; None = "mse", and "adaptive-lp" below 8 bits
+            of activations. See :attr:`calibration_method`.
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.
@@ -122,7 +123,7 @@ class Config(Options):
     sensitivity: str = "auto"
     minimize: str | None = None
     pareto: Path | None = None
-    calibration: str = "mse"
+    calibration: str | None = None
     rounding: str = "gptq+cd"
     weight_granularity: str = "channel"
     target: str = "cpu"
@@ -164,8 +165,19 @@ class Config(Options):
 
     @property
     def calibration_method(self) -> CalibrationMethod:
-        """:attr:`calibration`, taken apart."""
-        return CalibrationMethod.parse(self.calibration)
+        """:attr:`calibration`, with None resolved, taken apart."""
+        return CalibrationMethod.parse(self.calibration_text)
+
+    @property
+    def calibration_text(self) -> str:
+        """:attr:`calibration`, with None resolved.
+
+        What 4 bits cut off or leave coarse costs more than 8 bits do, and another P suits every
+        model, so that a search is worth its time.
+        """
+        if self.calibration is not None:
+            return self.calibration
+        return "mse" if self.activations >= _EIGHT else ADAPTIVE
 
     @property
     def sample_count(self) -> int:

@@ -79,8 +79,11 @@ class Fitting:
         if config.minimize or config.pareto:
             return self._walked(config, judge, progress)
         if config.calibration != AUTO:
-            return self._by(config, config.calibration), ()
-        fit = partial(self._by, config)
+            return self._fitted(config), ()
+
+        def fit(method: str) -> QuantPlan:
+            return self._fitted(replace(config, calibration=method))
+
         return climb(self.manager.trace, fit, judge, config.require, progress), ()
 
     def _walked(
@@ -92,9 +95,8 @@ class Fitting:
         points = walk.points()
         return self.manager.revise(self.context, walk.chosen(), plan), points
 
-    def _by(self, config: Config, method: str) -> QuantPlan:
-        passes = self._passes(replace(config, calibration=method))
-        return self.manager.revise(self.context, passes, self.decided)
+    def _fitted(self, config: Config) -> QuantPlan:
+        return self.manager.revise(self.context, self._passes(config), self.decided)
 
     def _passes(self, config: Config) -> Sequence[PlanPass]:
         target = self.context.target

@@ -133,12 +133,13 @@ Pareto = Annotated[
     ),
 ]
 Calibration = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="METHOD",
         help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
         "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs; "
-        "auto, which tries all of these, the cheap ones first.",
+        "auto, which tries all of these, the cheap ones first. Default: mse; adaptive-lp with "
+        "--activations 4.",
     ),
 ]
 Rounding = Annotated[

@@ -251,7 +251,7 @@ READERS = MappingProxyType[str, Callable[[str, object], object]](
         "sensitivity": _choice(*SENSITIVITIES),
         "minimize": _none_or(_choice(*MINIMIZED)),
         "pareto": _path,
-        "calibration": _calibration,
+        "calibration": _none_or(_calibration),
         "rounding": _choice("gptq+cd", "gptq", "adaround", "blocks", "flexround", "nearest"),
         "weight_granularity": _choice("channel", "tensor"),
         "target": _word,

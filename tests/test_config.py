@@ -20,6 +20,11 @@ def test_the_defaults_are_valid() -> None:
     assert config.calibration_method == CalibrationMethod("mse", p=2.0)
 
 
+def test_few_bits_of_activations_are_searched_for_unless_a_method_is_given() -> None:
+    assert Config(activations=4).calibration_method == CalibrationMethod("adaptive-lp", p=2.0)
+    assert Config(activations=4, calibration="mse").calibration_method.name == "mse"
+
+
 def test_few_bits_take_more_samples_unless_their_number_is_given() -> None:
     assert Config(weights=4).sample_count == 256
     assert Config.of({"budget": "size=0.2x"}).sample_count == 256

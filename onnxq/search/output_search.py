@@ -15,6 +15,7 @@ from onnxq.plan.note import Note, NoteKind
 from onnxq.search.coarse import CoarseSearch, surely_below
 from onnxq.search.evaluator import Evaluator
 from onnxq.search.greedy import GreedySearch
+from onnxq.search.sites import widened, with_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ class OutputSearch:
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = as many as
             :data:`_BUDGET_BYTES` hold of inputs and outputs, 8 to 64.
+        standing_in: Fits weights to have full width while it searches, and to have their bits
+            behind, since a later pass rounds them; None = they have their bits throughout.
     """
 
     name: str
@@ -56,6 +59,7 @@ class OutputSearch:
     correct: PlanPass | None
     margin: float
     samples: int | None
+    standing_in: PlanPass | None = None
 
     def feeds(self, context: PlanContext) -> list[Feed]:
         """Returns the samples; every other one judges."""
@@ -88,7 +92,10 @@ class OutputSearch:
             with ThreadPoolExecutor(context.threads) as executor:
                 loss = self.at_outputs(context.model)
                 evaluator = Evaluator(context.model, self.simulate, feeds, loss, executor=executor)
-                searched, choices, sites = self._ranges(context, plan, evaluator, activations)
+                start = plan
+                if self.standing_in is not None:
+                    start = widened(context, plan, self.standing_in)
+                searched, choices, sites = self._ranges(context, start, evaluator, activations)
                 if weights is not None:
                     found = weights(searched)
                     search = self._greedy(context, evaluator)
@@ -97,7 +104,9 @@ class OutputSearch:
         except ModelError as error:
             return plan.with_notes([self._refusal(f"the model cannot be run in parts: {error}")])
         notes = [*map(self._fired, choices), self._sum(choices, sites, evaluator)]
-        return plan.with_values(searched.values).with_notes(notes)
+        if choices and self.standing_in is not None:
+            searched = with_ranges(context, plan, searched, self.standing_in)
+        return (plan.with_values(searched.values) if choices else plan).with_notes(notes)
 
     def _ranges(
         self, context: PlanContext, plan: QuantPlan, evaluator: Evaluator, activations: Sweep

@@ -26,6 +26,8 @@ __all__ = [
     "activation_sites",
     "refitted",
     "weight_sites",
+    "widened",
+    "with_ranges",
     "without_weights",
 ]
 
@@ -56,6 +58,50 @@ def refitted(
     """Returns ``plan`` with activations fitted by one pass, and then weights by another to them."""
     bare = without_weights(activations.revise(context, plan), context.model)
     return weights.revise(context, bare)
+
+
+def widened(context: PlanContext, plan: QuantPlan, weights: PlanPass) -> QuantPlan:
+    """Returns ``plan`` with full width for the weights that layers on integers read.
+
+    Weights of few bits that a later pass rounds by the outputs of their layers lose much less than
+    the nearest codes would, so that these would mislead a search.
+
+    Args:
+        context: Of the plan.
+        plan: With params.
+        weights: Fits weights.
+    """
+    wide = context.target.weight
+    narrow = {
+        name: plan.values[name]
+        for node in context.model.graph
+        if heavy(node)
+        for name in _weights_behind(node.inputs[0], plan, only=node)
+        if plan.values[name].spec.dtype.bits < wide.bits
+    }
+    changed = {
+        name: replace(value, spec=replace(value.spec, dtype=wide), params=None, codes=None)
+        for name, value in narrow.items()
+    }
+    return weights.revise(context, plan.with_values(changed)) if changed else plan
+
+
+def with_ranges(
+    context: PlanContext, plan: QuantPlan, ranges: QuantPlan, weights: PlanPass
+) -> QuantPlan:
+    """Returns ``plan`` with the activations of ``ranges``, and weights fitted to them.
+
+    Args:
+        context: Of the plans.
+        plan: Whose weights have the bits that they shall have.
+        ranges: What :func:`widened` returned, searched.
+        weights: Fits weights.
+    """
+    inner = context.model.graph.initializers
+    found = plan.with_values({n: v for n, v in ranges.values.items() if n not in inner})
+    wide = [n for n in inner if n in plan.values and ranges.values[n].spec != plan.values[n].spec]
+    bare = {n: replace(plan.values[n], params=None, codes=None) for n in wide}
+    return plan.with_values(weights.revise(context, found.with_values(bare)).values)
 
 
 def activation_sites(

@@ -61,16 +61,28 @@ def needed_passes(config: Config) -> frozenset[str]:
     """Returns :data:`NEEDED` and the names of what other options cannot do without."""
     asked = {
         NarrowActivations.name: config.activations < _EIGHT,
-        config.calibration: config.calibration_method.searches and config.calibration != AUTO,
         AllocateBits.name: config.chooses_bits,
         ReconstructBlocks.name: config.rounds_blocks,
     }
-    return NEEDED | {name for name, needed in asked.items() if needed}
+    searched = _search(config) if config.calibration is not None else frozenset()
+    return NEEDED | searched | {name for name, needed in asked.items() if needed}
+
+
+def _wished_passes(config: Config) -> frozenset[str]:
+    """Returns the names of passes on request that other options ask for."""
+    stored = frozenset({StoreWeights.name} if config.weights < _EIGHT else ())
+    return needed_passes(config) | _search(config) | stored
+
+
+def _search(config: Config) -> frozenset[str]:
+    """Returns the name of the pass that the method of calibration is, if it is one."""
+    method = config.calibration_method
+    return frozenset({method.name} if method.searches and method.name != AUTO else ())
 
 
 def _start(config: Config) -> str:
     """Returns the method of the ranges that a search starts from, or that there is no search."""
-    return "mse" if config.calibration_method.searches else config.calibration
+    return "mse" if config.calibration_method.searches else config.calibration_text
 
 
 def _searches(
@@ -85,6 +97,7 @@ def _searches(
     corrected meanwhile as ``correct`` will do it behind, if it may.
     """
     corrected = correct if may_run(config, correct.name) else None
+    rounded = config.rounding != "nearest"
     ranges: dict[tuple[object, ...], FittedRange] = {}
     return [
         AdaptiveLp(
@@ -92,8 +105,8 @@ def _searches(
             at_outputs,
             lambda p: FitActivations(f"lp:{p}"),
             FitWeights,
-            weights=(config.weights < _EIGHT or bool(config.budget))
-            and config.rounding == "nearest",
+            weights=(config.weights < _EIGHT or bool(config.budget)) and not rounded,
+            rounded=rounded,
             correct=corrected,
         ),
         PredictionDifference(
@@ -101,6 +114,7 @@ def _searches(
             at_outputs,
             lambda factor: FitActivations("mse", factor, ranges),
             FitWeights,
+            rounded=rounded,
             correct=corrected,
         ),
     ]
@@ -219,7 +233,6 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     if config.format == "integer":  # islands of float have no place between integers
         passes = [p for p in passes if p.name != KeepSignal.name]
     if not every:
-        needed = needed_passes(config)
-        wished = {*needed, StoreWeights.name} if config.weights < _EIGHT else needed
+        needed, wished = needed_passes(config), _wished_passes(config)
         passes = arranged("plan", passes, config, needed=needed, wished=wished)
     return passes

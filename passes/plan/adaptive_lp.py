@@ -46,7 +46,7 @@ class AdaptiveLp(PlanPass):
        magnitude, which stands behind the greatest p; narrower ones from p = 2.
     3. Left alone: values with channels taken out, and what reads them.
 
-    Weights whose codes a later pass chooses (``round-weights``) are rounded to the nearest here.
+    4. Weights of few bits that ``round-weights`` will round have full width while it searches.
 
     Attributes:
         simulate: Makes the quantized model of a plan, with its params apart; None = nothing is
@@ -55,6 +55,7 @@ class AdaptiveLp(PlanPass):
         fitting: Makes the pass that fits all activations for a p.
         fitting_weights: Makes the pass that fits all weights for a p; None = as by default.
         weights: Whether to choose for weights as well.
+        rounded: Whether weights of few bits are rounded behind (rule 4).
         correct: Corrects biases for as long as it searches; None = they stay as they are.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = 8 to 64, as memory allows.
@@ -76,6 +77,7 @@ class AdaptiveLp(PlanPass):
     fitting: Callable[[float], PlanPass]
     fitting_weights: Callable[[float | None], PlanPass]
     weights: bool = False
+    rounded: bool = False
     correct: PlanPass | None = None
     margin: float = 0.01
     samples: int | None = None
@@ -96,7 +98,13 @@ class AdaptiveLp(PlanPass):
             return weight_sites(context.model, plan, fits, _starts(plan))
 
         search = OutputSearch(
-            self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
+            self.name,
+            self.simulate,
+            self.at_outputs,
+            self.correct,
+            self.margin,
+            self.samples,
+            self.fitting_weights(None) if self.rounded else None,
         )
         return search.run(
             context, plan, search.feeds(context), activations, weights if self.weights else None

@@ -57,6 +57,7 @@ class PredictionDifference(PlanPass):
        to them.
     2. The samples that choose are corrected first, where BatchNormalization told moments; those
        that confirm are as they were given.
+    3. Weights of few bits that ``round-weights`` will round have full width while it searches.
 
     Attributes:
         simulate: Makes the quantized model of a plan, with its params apart; None = nothing is
@@ -65,6 +66,7 @@ class PredictionDifference(PlanPass):
         fitting: Makes the pass that fits all activations, and widens what it finds by a factor.
         fitting_weights: Makes the pass that fits all weights.
         distribution: Whether to correct the samples' distribution.
+        rounded: Whether weights of few bits are rounded behind (rule 3).
         correct: Corrects biases for as long as it searches; None = they stay as they are.
         margin: Least share by which a choice has to lower the loss.
         samples: How many calibration samples to measure on; None = 8 to 64, as memory allows.
@@ -86,6 +88,7 @@ class PredictionDifference(PlanPass):
     fitting: Callable[[float], PlanPass]
     fitting_weights: Callable[[], PlanPass]
     distribution: bool = True
+    rounded: bool = False
     correct: PlanPass | None = None
     margin: float = 0.01
     samples: int | None = None
@@ -100,7 +103,13 @@ class PredictionDifference(PlanPass):
             return activation_sites(context.model, plan, fits, _START)
 
         search = OutputSearch(
-            self.name, self.simulate, self.at_outputs, self.correct, self.margin, self.samples
+            self.name,
+            self.simulate,
+            self.at_outputs,
+            self.correct,
+            self.margin,
+            self.samples,
+            self.fitting_weights() if self.rounded else None,
         )
         feeds = search.feeds(context)
         if self.distribution and context.prior and len(feeds) > 1:

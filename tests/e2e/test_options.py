@@ -162,6 +162,17 @@ def test_four_bit_activations_are_what_layers_multiply() -> None:
     assert 8 < made.fidelity.sqnr["y"] < optimized().fidelity.sqnr["y"]
 
 
+def test_four_bit_activations_are_searched_for_unless_told_otherwise() -> None:
+    def ran(**options: object) -> bool:
+        return "adaptive-lp" in [entry.name for entry in optimized(**options).trace]
+
+    assert ran(activations=4)
+    assert not ran()
+    assert not ran(activations=4, calibration="mse")
+    assert not ran(activations=4, skip=("adaptive-lp",))
+    assert not ran(activations=4, passes=("correct-bias",))
+
+
 def test_a_plan_of_four_bits_can_be_replayed(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     made = optimized(activations=4, save_plan=file)

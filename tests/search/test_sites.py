@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from onnxq.passes.lower import lowered, simulated
+from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.plan.check import violations
@@ -18,6 +19,8 @@ from onnxq.search.sites import (
     Fit,
     activation_sites,
     weight_sites,
+    widened,
+    with_ranges,
     without_weights,
 )
 from onnxq.tasks.loss import GenericLoss
@@ -129,3 +132,22 @@ def test_a_small_range_raises_the_scale_of_a_weight_for_the_bias() -> None:
     assert raised is not None
     assert before is not None
     assert (raised.scale > before.scale).any()
+
+
+def test_weights_have_full_width_where_they_are_rounded_behind() -> None:
+    model = NETWORKS["channels"]()
+    context = context_for(model)
+    plan = plan_for(context, AssignIntegers(weight_bits=3), method="mse")
+    wide = widened(context, plan, FitWeights())
+
+    weights = [name for name in plan.values if name in model.graph.initializers]
+    assert {wide.values[name].spec.dtype.bits for name in weights} == {8}
+    assert all(wide.values[name].params is not None for name in weights)
+
+    shifted = wide.with_values(ranges("channels")[1].options[0])
+    found = with_ranges(context, plan, shifted, FitWeights())
+    for name, value in found.values.items():
+        assert value.spec == plan.values[name].spec
+        assert name in weights or value is shifted.values[name]
+    assert not violations(found, model, context.target, context.shapes)
+    assert widened(context, planned("channels")[2], FitWeights()) is planned("channels")[2]

@@ -15,10 +15,12 @@ from onnxq.passes.plan.adaptive_lp import AdaptiveLp
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.plan.check import violations
 from onnxq.plan.note import NoteKind
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.search.evaluator import Evaluator
+from onnxq.search.sites import without_weights
 from onnxq.tasks.loss import GenericLoss
 from tests.passes.plan.planning import context_for, plan_for, revised
 from tests.search.networks import NETWORKS, activations, first_plan, outlying
@@ -101,6 +103,24 @@ def test_weights_are_chosen_too_where_it_says_so() -> None:
         assert params.method == "adaptive-lp"
         assert params.gain is not None
         assert params.gain > 0
+    assert not violations(found, model, context.target, context.shapes)
+
+
+def test_weights_that_are_rounded_behind_keep_their_bits_and_fit_the_ranges() -> None:
+    model = NETWORKS["channels"]()
+    context = context_for(model, samples=outlying(model, count=24))
+    plan = revised(AssignIntegers(weight_bits=3), context, QuantPlan())
+    plan = revised(NarrowActivations(4), context, plan)
+    plan = revised(FitWeights(), context, revised(FitActivations("mse"), context, plan))
+
+    found = revised(search(margin=0.0, rounded=True), context, plan)
+
+    assert fired(found)
+    again = revised(FitWeights(), context, without_weights(found, model))
+    for name in model.graph.initializers:
+        if name in plan.values:
+            assert found.values[name].spec == plan.values[name].spec
+            assert found.values[name].params.same_as(again.values[name].params)  # type: ignore[union-attr, arg-type]
     assert not violations(found, model, context.target, context.shapes)
 
 
