@@ -132,7 +132,8 @@ def activation_sites(
         if any(one in plan.clusters for one in members) or not _differ(name, fits):
             continue
         readers = [w for one in members for w in _weights_behind(values[one], plan)]
-        options = tuple(_option(plan, fit.plan, members, readers) for fit in fits)
+        moved = [name for name in readers if not _agree(plan, fits, name)]
+        options = tuple(_option(fit.plan, (*members, *moved)) for fit in fits)
         sites.append(Site(members, options, tuple(fit.label for fit in fits), start))
     return sites
 
@@ -155,7 +156,7 @@ def weight_sites(
         for name in _weights_behind(node.inputs[0], plan, only=node):
             if any(name in site.names for site in sites) or not _differ(name, fits):
                 continue
-            options = tuple(_option(plan, fit.plan, (name,), ()) for fit in fits)
+            options = tuple(_option(fit.plan, (name,)) for fit in fits)
             start = starts[plan.values[name].spec.dtype.bits]
             sites.append(Site((name,), options, tuple(fit.label for fit in fits), start))
     return sites
@@ -182,14 +183,13 @@ def _differ(name: str, fits: Sequence[Fit]) -> bool:
     return known and any(not params.same_as(first) for params in found)  # type: ignore[union-attr, arg-type]
 
 
-def _option(
-    plan: QuantPlan, fit: QuantPlan, names: Sequence[str], weights: Sequence[str]
-) -> Mapping[str, ValuePlan]:
-    option = {name: fit.values[name] for name in names}
-    for name in weights:
-        if not _same(plan.values[name], fit.values[name]):
-            option[name] = fit.values[name]
-    return option
+def _option(fit: QuantPlan, names: Sequence[str]) -> Mapping[str, ValuePlan]:
+    return {name: fit.values[name] for name in names}
+
+
+def _agree(plan: QuantPlan, fits: Sequence[Fit], name: str) -> bool:
+    """Says whether a weight is the same in all fits and in the plan."""
+    return all(_same(plan.values[name], fit.plan.values[name]) for fit in fits)
 
 
 def _same(one: ValuePlan, other: ValuePlan) -> bool:

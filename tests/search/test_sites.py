@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,8 +89,18 @@ def test_ranges_that_are_given_are_no_sites() -> None:
 def test_weights_take_over_the_factors_of_channels() -> None:
     by_name = {site.names[0]: site for site in ranges("channels")}
 
-    assert set(by_name["r0"].options[0]) == {"r0", "w1"}
-    assert set(by_name["r1"].options[2]) == {"r1", "w2"}
+    for at in range(len(STRETCHES)):
+        assert set(by_name["r0"].options[at]) == {"r0", "w1"}
+        assert set(by_name["r1"].options[at]) == {"r1", "w2"}
+
+
+def test_what_was_chosen_can_be_taken_back() -> None:
+    """So an option holds what comes along even where it is what the plan began with."""
+    model, context, plan = planned("channels")
+    for site in ranges("channels"):
+        moved = plan.with_values(site.options[0])
+        back = replace(site, start=0).candidates(moved)[site.start]
+        assert not violations(back, model, context.target, context.shapes)
 
 
 @pytest.mark.parametrize("name", ["branches", "channels"])
