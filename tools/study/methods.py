@@ -1,4 +1,4 @@
-"""How ranges are fitted, method against method: which trials tell, and what they tell."""
+"""One option's values against each other: which trials tell, and what they tell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tools.study.trials import Measured
 
-__all__ = ["METHODS", "SETTINGS", "Plan", "methods_table", "models_table"]
+__all__ = ["METHODS", "ROUNDINGS", "SETTINGS", "Plan", "methods_table", "models_table"]
 
 FIXED = ("lp:1", "lp:1.5", "mse", "lp:2.5", "lp:3", "lp:4")
 """One p for all ranges; mse is p = 2."""
@@ -21,10 +21,16 @@ FIXED = ("lp:1", "lp:1.5", "mse", "lp:2.5", "lp:3", "lp:4")
 SEARCHES = ("adaptive-lp", "pd")
 
 METHODS = ("minmax", "percentile", "kl", *FIXED, *SEARCHES)
+"""What ``calibration`` can be."""
+
+ROUNDINGS = ("nearest", "gptq", "adaround", "gptq+cd")
+"""What ``rounding`` can be without gradients."""
 
 SETTINGS: Mapping[str, Mapping[str, int | str]] = {
     "w8a8": {},
     "w8a4": {"activations": 4},
+    "w4a8": {"weights": 4},
+    "w3a8": {"weights": 3},
     "w4a4": {"weights": 4, "activations": 4},
 }
 
@@ -37,9 +43,10 @@ class Plan(NamedTuple):
     Attributes:
         cases: Name of a case → whether it is a detector.
         settings: Some of :data:`SETTINGS`.
-        methods: Some of :data:`METHODS`.
+        methods: Values of the option.
         seeds: How many subsets of calibration samples.
         samples: How many samples there are in each.
+        option: Name of the option.
     """
 
     cases: Mapping[str, bool]
@@ -47,10 +54,11 @@ class Plan(NamedTuple):
     methods: Sequence[str]
     seeds: int
     samples: int
+    option: str = "calibration"
 
     def trial(self, case: str, setting: str, method: str, seed: int) -> Trial:
         """Returns one trial."""
-        options = {**SETTINGS[setting], "calibration": method}
+        options = {**SETTINGS[setting], self.option: method}
         return Trial.of(case, options, seed, self.samples)
 
     def trials(self) -> list[Trial]:
