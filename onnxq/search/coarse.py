@@ -14,12 +14,13 @@ change together is not, so that the search goes from coarse to fine:
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.numerics.paired import surely_less
+from onnxq.search.either_side import walk_either_side
 from onnxq.search.greedy import Choice, Losses, Site, marked
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class CoarseSearch:
         for group in groups:
             self.tell(done, total)
             site = _joined(found[group])
-            whole = len(site.names) == sum(len(one.names) for one in found)
-            plan, taken = self._choose(plan, site, until_worse=not whole)
+            plan, taken = self._choose(plan, site, until_worse=group is not groups[0])
             found[group] = [replace(one, start=taken) for one in found[group]]
             done += len(site.options)
         self.tell(total, total)
@@ -87,15 +87,14 @@ class CoarseSearch:
         """Rules 3 and 4."""
         candidates = site.candidates(plan)
         losses = {site.start: self.losses}
-        for step in (1, -1):
-            least, at = _size(self.losses), site.start + step
-            while 0 <= at < len(candidates):
+
+        def measured(at: int) -> float:
+            if at not in losses:
                 candidates[at] = self.correct(candidates[at])
                 losses[at] = self.evaluator.each([candidates[at]])[0]
-                size = _size(losses[at])
-                if until_worse and size > least:
-                    break
-                least, at = size, at + step
+            return _size(losses[at])
+
+        walk_either_side(len(candidates), site.start, measured, until_worse=until_worse)
         best = min(losses, key=lambda at: (_size(losses[at]), abs(at - site.start)))
         before, after = self.losses, losses[best]
         gain = 1 - (_size(after) / _size(before)) ** 2 if _size(before) else 0.0
@@ -108,17 +107,13 @@ class CoarseSearch:
 
 
 def surely_below(after: Array, before: Array) -> bool:
-    """Says whether losses fell by more than the standard error of their fall (rule 4).
+    """Says whether the losses' roots fell by more than the standard error of their fall (rule 4).
 
     Args:
         after: Losses on each sample, float64 [samples].
         before: The same of what they are compared with.
     """
-    if not np.isfinite(before).all():
-        return _size(after) < _size(before)
-    fall = np.sqrt(before) - np.sqrt(after)
-    error = fall.std(ddof=1) / math.sqrt(fall.size) if fall.size > 1 else 0.0
-    return bool(fall.mean() > error)
+    return surely_less(np.sqrt(after), np.sqrt(before))
 
 
 def _size(losses: Array) -> float:

@@ -25,6 +25,7 @@ import numpy as np
 from onnxq.errors import DataError
 from onnxq.runtime.expose import expose
 from onnxq.runtime.session import make_session
+from onnxq.search.either_side import walk_either_side
 from onnxq.search.prepared import Prepared, difference
 from onnxq.search.similar import first_alike
 
@@ -146,11 +147,7 @@ class Evaluator:
                 found[first] = self._measure(candidates[first], cut)
             return float(found.setdefault(at, found[first])[among].mean())
 
-        best = measured(start)
-        for step in (1, -1):
-            before, at = best, start + step
-            while 0 <= at < len(candidates) and (loss := measured(at)) <= before:
-                before, at = loss, at + step
+        walk_either_side(len(candidates), start, measured)
         return found
 
     def each(self, candidates: Sequence[QuantPlan]) -> list[npt.NDArray[np.float64]]:

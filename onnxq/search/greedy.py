@@ -11,11 +11,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
+
+from onnxq.numerics.paired import surely_less
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -123,6 +124,7 @@ class GreedySearch:
                 plan = plan.with_values(marked(choice, self.method))
             done += len(site.options)
             self.tell(done, total)
+        self.evaluator.progress = None  # what is measured from here on is none of these options
         return plan
 
     def _choose(self, plan: QuantPlan, site: Site) -> Choice | None:
@@ -134,7 +136,9 @@ class GreedySearch:
         before, after = losses[site.start], losses[best]
         self.first = self.first or before
         enough = after.judged <= (1 - self.margin) * before.judged
-        if best == site.start or not enough or not _surely(measured[site.start], measured[best]):
+        if best == site.start or not enough:
+            return None
+        if not surely_less(measured[best][1::2], measured[site.start][1::2]):
             return None
         return Choice(site, best, before, after, 1 - after.confirmed / before.confirmed)
 
@@ -149,13 +153,3 @@ def marked(choice: Choice, method: str) -> Mapping[str, ValuePlan]:
             option[name], params=replace(params, method=method, gain=choice.gain)
         )
     return option
-
-
-def _surely(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> bool:
-    """Rule 3, on the samples that did not choose."""
-    before, after = before[1::2], after[1::2]
-    if not np.isfinite(before).all():
-        return bool(after.mean() < before.mean())
-    gains = before - after
-    error = gains.std(ddof=1) / math.sqrt(gains.size) if gains.size > 1 else 0.0
-    return bool(gains.mean() > error)

@@ -12,7 +12,7 @@ from onnxq.graph.roles import is_constant
 from onnxq.search.greedy import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import onnx_ir as ir
 
@@ -46,10 +46,7 @@ class Fit(NamedTuple):
 
 def without_weights(plan: QuantPlan, model: ir.Model) -> QuantPlan:
     """Returns ``plan`` with weights that have no params and codes yet, to be fitted anew."""
-    weights = [name for name in plan.values if name in model.graph.initializers]
-    return plan.with_values(
-        {name: replace(plan.values[name], params=None, codes=None) for name in weights}
-    )
+    return _bare(plan, [name for name in plan.values if name in model.graph.initializers])
 
 
 def refitted(
@@ -100,8 +97,7 @@ def with_ranges(
     inner = context.model.graph.initializers
     found = plan.with_values({n: v for n, v in ranges.values.items() if n not in inner})
     wide = [n for n in inner if n in plan.values and ranges.values[n].spec != plan.values[n].spec]
-    bare = {n: replace(plan.values[n], params=None, codes=None) for n in wide}
-    return plan.with_values(weights.revise(context, found.with_values(bare)).values)
+    return plan.with_values(weights.revise(context, _bare(found, wide)).values)
 
 
 def activation_sites(
@@ -160,6 +156,13 @@ def weight_sites(
             start = starts[plan.values[name].spec.dtype.bits]
             sites.append(Site((name,), options, tuple(fit.label for fit in fits), start))
     return sites
+
+
+def _bare(plan: QuantPlan, names: Iterable[str]) -> QuantPlan:
+    """Returns ``plan`` with values that have no params and codes yet, to be fitted anew."""
+    return plan.with_values(
+        {name: replace(plan.values[name], params=None, codes=None) for name in names}
+    )
 
 
 def _weights_behind(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.errors import ModelError
+from onnxq.numerics.paired import surely_less
 from onnxq.pass_options import choice, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.note import Note, NoteKind
@@ -147,8 +148,7 @@ def _surely_less(after: npt.NDArray[np.float64], before: npt.NDArray[np.float64]
     """Says whether losses of the same samples fell by more than two standard errors."""
     if not (np.isfinite(after).all() and np.isfinite(before).all()):
         return False
-    fallen = before - after
-    return bool(fallen.mean() > 2 * fallen.std(ddof=1) / np.sqrt(len(fallen)))
+    return surely_less(after, before, errors=2)
 
 
 def _layers(model: ir.Model, plan: QuantPlan) -> dict[str, CodedLayer]:

@@ -140,3 +140,15 @@ def test_progress_reaches_its_total() -> None:
     assert seen[0] == (0, 5)
     assert seen[-1] == (5, 5)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_nothing_is_told_of_what_is_measured_behind() -> None:
+    seen: list[tuple[int, int]] = []
+    told = Told({1: (8, 8), 2: (4, 4)})
+    search = GreedySearch(
+        cast("Evaluator", told), 0.0, "test", lambda done, total: seen.append((done, total))
+    )
+    search.run(QuantPlan({"x": value(1)}), [site("x", 1, 2)])
+
+    assert told.progress is None
+    assert seen[-1] == (2, 2)
