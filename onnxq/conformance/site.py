@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxq.conformance.finding import Finding, Severity
+from onnxq.graph.packed import constant_codes
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import weight_channel_axis
 from onnxq.plan.obstacles import data_positions
@@ -84,7 +85,7 @@ def read_pair(node: ir.Node) -> Pair:
         zero_point=weight_of(zero),
         axis=axis,
         block=int(node.attributes.get_int("block_size", 0)),
-        stored=None if writes else _stored(codes),
+        stored=None if writes else constant_codes(codes),
     )
 
 
@@ -94,14 +95,6 @@ def _dtype(codes: ir.Value, zero: ir.Value | None, *, writes: bool) -> ir.DataTy
     if zero is not None and zero.dtype is not None:
         return zero.dtype
     return ir.DataType.UINT8 if writes and zero is None else None
-
-
-def _stored(codes: ir.Value) -> npt.NDArray[Any] | None:
-    """Returns constant codes, those that a Cast widens included."""
-    producer = codes.producer()
-    if producer is not None and producer.op_type == "Cast" and producer.domain == "":
-        return weight_of(producer.inputs[0])
-    return weight_of(codes)
 
 
 def quantizers(value: ir.Value) -> list[ir.Node]:

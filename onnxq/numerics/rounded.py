@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from onnxq.numerics.adaround import adaround
+from onnxq.numerics.codebook import fitted_codebook
 from onnxq.numerics.damped import Damped
+from onnxq.numerics.grid import Codebook, Range
 from onnxq.numerics.rounding import (
     coordinate_descent,
     fitted_scale,
@@ -20,6 +22,8 @@ from onnxq.numerics.scale_search import searched_scale
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from onnxq.numerics.codebook import Coded
+    from onnxq.numerics.grid import Grid
     from onnxq.numerics.second_moments import SecondMoments
 
     Array = npt.NDArray[np.floating]
@@ -31,6 +35,8 @@ METHODS = ("gptq+cd", "gptq", "adaround")
 
 # What samples leave open is not all: they may not be quite like those to come.
 _DAMPING = 0.1
+# Share of the error that a codebook must save: it is one more constant and node in the file.
+_WORTH = 0.1
 
 
 class Rounded(NamedTuple):
@@ -41,12 +47,14 @@ class Rounded(NamedTuple):
         scale: float32 [G, O, 1].
         before: Squared output error of rounding the weight itself to the nearest, over outputs.
         after: Squared output error of these codes, over outputs.
+        levels: Of the codebook, where the codes are from one.
     """
 
     codes: npt.NDArray[np.int32]
     scale: Array
     before: float
     after: float
+    levels: npt.NDArray[np.int32] | None = None
 
 
 class Wanted(NamedTuple):
@@ -78,13 +86,14 @@ class Wanted(NamedTuple):
         return cls(least_squares_target(weight, anchor, damped, cross), anchor, damped)
 
 
-def rounded(
+def rounded(  # noqa: PLR0913 (all but two are named at the call)
     wanted: Wanted,
     limits: tuple[int, int],
     *,
     per_row: bool = True,
     least_scale: npt.NDArray[np.floating] | float = 0.0,
     method: str = "gptq+cd",
+    codebook: bool = False,
 ) -> Rounded:
     """Returns the codes whose output comes closest to the float layer's.
 
@@ -94,52 +103,95 @@ def rounded(
         per_row: Whether every output has its own scale.
         least_scale: No scale may be smaller, broadcasts to [G, O, 1].
         method: One of :data:`METHODS`.
+        codebook: Whether codes may be as many others, from a codebook; not for "adaround".
     """
     target, anchor, damped = wanted
     least = np.asarray(least_scale, np.float32)
+    even = Range(*limits)
     scale = np.maximum(_scale(target, damped, limits, per_row=per_row), least)
-    nearest = np.clip(np.rint(target / scale), *limits).astype(np.int32)
-    if method == "adaround":
-        codes = adaround(target, damped.matrix, scale, limits)
-    else:
-        codes = gptq(target, damped, scale, limits)
-    best = _Best(nearest, scale, target, damped.matrix)
-    best.take(codes, scale)
-    if method == "gptq+cd":
-        codes = coordinate_descent(codes, target, damped.matrix, scale, limits)
-        best.take(codes, scale)
-        if per_row:
-            fitted = fitted_scale(codes, target, damped.matrix)
-            scale = np.maximum(np.where(np.isnan(fitted), scale, fitted), least)
-            best.take(coordinate_descent(codes, target, damped.matrix, scale, limits), scale)
-    plain = np.clip(np.rint(anchor / scale), *limits) * scale
+    plain = even.nearest(anchor / scale) * scale
     before = float(output_error(plain, target, damped.matrix).sum())
-    return Rounded(best.codes, best.scale, before, float(best.error.sum()))
+    if method == "adaround":
+        best = _Best(even, scale, wanted)
+        best.take(adaround(target, damped.matrix, scale, limits), scale)
+    else:
+        best = _by_gptq(wanted, even, scale)
+        if codebook and (coded := _coded(wanted, even, per_row=per_row)) is not None:
+            other = _by_gptq(wanted, coded.codebook, np.maximum(coded.scale, least))
+            best = other if other.total < (1 - _WORTH) * best.total else best
+    if method == "gptq+cd":
+        _descend(best, least, per_row=per_row)
+    levels = best.grid.levels if isinstance(best.grid, Codebook) else None
+    return Rounded(best.codes, best.scale, before, best.total, levels)
+
+
+def _coded(wanted: Wanted, even: Range, *, per_row: bool) -> Coded | None:
+    """Returns a codebook with as many levels as the range has integers."""
+    count = even.high - even.low + 1
+    return fitted_codebook(wanted.target, _importance(wanted.damped), count, per_row=per_row)
+
+
+def _by_gptq(wanted: Wanted, grid: Grid, scale: Array) -> _Best:
+    best = _Best(grid, scale, wanted)
+    best.take(gptq(wanted.target, wanted.damped, scale, grid), scale)
+    return best
+
+
+def _descend(best: _Best, least: Array, *, per_row: bool) -> None:
+    """Improves codes by coordinate descent, before and after the scales are fitted to them."""
+    target, damped = best.wanted.target, best.wanted.damped
+    scale = best.scale
+    codes = coordinate_descent(best.codes, target, damped.matrix, scale, best.grid)
+    best.take(codes, scale)
+    if per_row:
+        fitted = fitted_scale(codes, target, damped.matrix)
+        scale = np.maximum(np.where(np.isnan(fitted), scale, fitted), least)
+        codes = coordinate_descent(codes, target, damped.matrix, scale, best.grid)
+        best.take(codes, scale)
 
 
 class _Best:
-    """The best codes of every output so far."""
+    """The best codes of every output so far; at first the nearest.
 
-    def __init__(
-        self, codes: npt.NDArray[np.int32], scale: Array, target: Array, hessian: Array
-    ) -> None:
-        self._target, self._hessian = target, hessian
-        self.codes, self.scale = codes.copy(), np.broadcast_to(scale, (*codes.shape[:2], 1)).copy()
-        self.error = output_error(codes * scale, target, hessian)
+    Attributes:
+        wanted: What they are to come close to.
+        grid: What they can be.
+        codes: int32 [G, O, K].
+        scale: float32 [G, O, 1].
+        error: Of each output, [G, O].
+    """
+
+    def __init__(self, grid: Grid, scale: Array, wanted: Wanted) -> None:
+        self.wanted, self.grid = wanted, grid
+        self.codes = grid.nearest(wanted.target / scale).astype(np.int32)
+        self.scale = np.broadcast_to(scale, (*self.codes.shape[:2], 1)).copy()
+        self.error = self._error(self.codes, scale)
+
+    @property
+    def total(self) -> float:
+        """The error of all outputs."""
+        return float(self.error.sum())
 
     def take(self, codes: npt.NDArray[np.int32], scale: Array) -> None:
         """Takes over the outputs in which these codes are better."""
-        error = output_error(codes * scale, self._target, self._hessian)
+        error = self._error(codes, scale)
         better = error < self.error
         self.codes[better] = codes[better]
         self.scale[better] = np.broadcast_to(scale, self.scale.shape)[better]
         self.error[better] = error[better]
 
+    def _error(self, codes: npt.NDArray[np.int32], scale: Array) -> Array:
+        return output_error(codes * scale, self.wanted.target, self.wanted.damped.matrix)
+
+
+def _importance(damped: Damped) -> Array:
+    """Returns how much the error of a weight counts if inputs were not correlated, [G, 1, K]."""
+    return damped.matrix.diagonal(axis1=1, axis2=2)[:, np.newaxis]
+
 
 def _scale(target: Array, damped: Damped, limits: tuple[int, int], *, per_row: bool) -> Array:
     """Returns the scale of least error if inputs were not correlated, [G, O, 1]."""
-    diagonal = damped.matrix.diagonal(axis1=1, axis2=2)[:, np.newaxis]
     rows = target.reshape(-1, target.shape[2])
-    importance = np.broadcast_to(diagonal, target.shape).reshape(rows.shape)
+    importance = np.broadcast_to(_importance(damped), target.shape).reshape(rows.shape)
     scale = searched_scale(rows, 0 if per_row else None, limits, importance)
     return np.broadcast_to(scale.reshape(-1, 1), (len(rows), 1)).reshape(*target.shape[:2], 1)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from onnxq.numerics.damped import Damped
+    from onnxq.numerics.grid import Grid
 
     Array = npt.NDArray[np.floating]
-    Limits = tuple[int, int]
 
 __all__ = ["coordinate_descent", "fitted_scale", "gptq", "least_squares_target", "output_error"]
 
@@ -57,14 +57,14 @@ def output_error(real: Array, target: Array, hessian: Array) -> Array:
     return np.asarray(np.vecdot(apart @ hessian, apart))
 
 
-def gptq(target: Array, damped: Damped, scale: Array, limits: Limits) -> npt.NDArray[np.int32]:
+def gptq(target: Array, damped: Damped, scale: Array, grid: Grid) -> npt.NDArray[np.int32]:
     """Returns codes, int32 [G, O, K].
 
     Args:
         target: W', [G, O, K].
         damped: H + Λ, [G, K, K].
         scale: s, [G, O, 1] or [G, O, K].
-        limits: Least and greatest code.
+        grid: What codes can be.
     """
     order, factor = damped.order[:, :, np.newaxis], damped.factor
     # The columns of W' along axis 1; they are visited from the last to the first.
@@ -80,7 +80,7 @@ def gptq(target: Array, damped: Damped, scale: Array, limits: Limits) -> npt.NDA
             steps[:, part],
             factor[:, part, part],
             codes[:, part],
-            limits,
+            grid,
         )
         pull[:, :start] += factor[:, :start, part] @ apart
     found = np.empty_like(codes)
@@ -94,7 +94,7 @@ def _round_block(  # noqa: PLR0913 (what is rounded, and how)
     steps: Array,
     factor: Array,
     codes: npt.NDArray[np.int32],
-    limits: Limits,
+    grid: Grid,
 ) -> Array:
     """Fills the codes of some columns, [G, B, O]; returns how far they are from W'.
 
@@ -104,7 +104,7 @@ def _round_block(  # noqa: PLR0913 (what is rounded, and how)
     diagonal = factor.diagonal(axis1=1, axis2=2)
     for at in reversed(range(wanted.shape[1])):
         free = wanted[:, at] - pull[:, at] / diagonal[:, at, np.newaxis]
-        code = np.clip(np.rint(free / steps[:, at]), *limits)
+        code = grid.nearest(free / steps[:, at])
         codes[:, at] = code
         apart[:, at] = code * steps[:, at] - wanted[:, at]
         pull[:, :at] += factor[:, :at, at, np.newaxis] * apart[:, at, np.newaxis]
@@ -116,7 +116,7 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
     target: Array,
     hessian: Array,
     scale: Array,
-    limits: Limits,
+    grid: Grid,
     sweeps: int = 3,
 ) -> npt.NDArray[np.int32]:
     """Returns codes that no change of single ones improves much, int32 [G, O, K].
@@ -126,7 +126,7 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
         target: W', [G, O, K].
         hessian: H, positive diagonal, [G, K, K].
         scale: s, [G, O, 1] or [G, O, K].
-        limits: Least and greatest code.
+        grid: What codes can be.
         sweeps: At most; fewer if less than one code in a thousand changes.
     """
     steps = np.ascontiguousarray(np.broadcast_to(scale, target.shape).swapaxes(1, 2))
@@ -141,7 +141,7 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
                 hessian[:, part] @ apart,
                 hessian[:, part, part],
                 steps[:, part],
-                limits,
+                grid,
             )
             apart[:, part] += moved
             changed += int(np.count_nonzero(moved))
@@ -150,9 +150,7 @@ def coordinate_descent(  # noqa: PLR0913 (a quadratic form, where it starts, and
     return np.ascontiguousarray(found.swapaxes(1, 2)).astype(np.int32)
 
 
-def _descend_block(
-    codes: Array, slope: Array, hessian: Array, steps: Array, limits: Limits
-) -> Array:
+def _descend_block(codes: Array, slope: Array, hessian: Array, steps: Array, grid: Grid) -> Array:
     """Improves some columns, [G, B, O], in place; returns by how much their weights moved.
 
     ``slope``, H times how far all columns are from W', is used up.
@@ -160,7 +158,7 @@ def _descend_block(
     moved = np.empty_like(codes)
     curvature = hessian.diagonal(axis1=1, axis2=2)[:, :, np.newaxis] * steps
     for at in range(codes.shape[1]):
-        new = np.clip(np.rint(codes[:, at] - slope[:, at] / curvature[:, at]), *limits)
+        new = grid.nearest(codes[:, at] - slope[:, at] / curvature[:, at])
         moved[:, at] = (new - codes[:, at]) * steps[:, at]
         codes[:, at] = new
         slope[:, at + 1 :] += hessian[:, at + 1 :, at, np.newaxis] * moved[:, at, np.newaxis]

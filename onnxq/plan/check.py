@@ -124,7 +124,8 @@ def _of_site(
         yield f"{label}: its type is {value.dtype}, and only FLOAT can be quantized; remove it"
         return
     shape = _shape(value, shapes)
-    found = [*_types(value, planned.spec, target), *_codes(value, planned, shape)]
+    found = [*_types(value, planned.spec, target), *_levels(planned)]
+    found += _codes(value, planned, shape)
     if planned.params is None:
         found.append("it has no scale; give one, or remove it to leave the value float")
     else:
@@ -168,6 +169,16 @@ def _codes(
             f"its codes reach from {codes.min()} to {codes.max()}, outside [{low}, {high}]; "
             "remove them to round the weight anew"
         )
+    elif planned.levels is not None and not np.isin(codes, planned.levels).all():
+        yield "some of its codes are not among its levels; remove its codes to round it anew"
+
+
+def _levels(planned: ValuePlan) -> Iterator[str]:
+    low, high = code_limits(planned.spec)
+    if planned.levels is not None and not low <= planned.levels[0] < planned.levels[-1] <= high:
+        yield f"its levels reach outside [{low}, {high}]; remove them to use all codes"
+    elif planned.levels is not None and isinstance(planned.spec.granularity, PerBlock):
+        yield "a weight with a scale per block cannot have levels; remove them"
 
 
 def _text(shape: tuple[int | None, ...] | None) -> str:

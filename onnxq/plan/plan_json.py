@@ -35,6 +35,8 @@ __all__ = ["float32_list", "read_value", "value_object"]
 
 _NUMBERS = ("p", "error", "gain")
 _PARAMS = ("zero_point", "method", *_NUMBERS)
+_CHOSEN = ("levels", "codes")
+_LEAST_LEVELS = 2
 _STORAGE = ("int8", "uint8", "int16", "uint16", "int32")
 
 
@@ -54,6 +56,8 @@ def value_object(plan: ValuePlan) -> dict[str, Any]:
         for key in _NUMBERS:
             if (number := getattr(params, key)) is not None:
                 entry[key] = float(number) if math.isfinite(number) else str(float(number))
+    if plan.levels is not None:
+        entry["levels"] = plan.levels.tolist()
     if plan.codes is not None:
         entry["codes"] = _codes_object(plan.codes)
     return entry
@@ -61,7 +65,7 @@ def value_object(plan: ValuePlan) -> dict[str, Any]:
 
 def read_value(entry: Entry) -> ValuePlan:
     """Returns what :func:`value_object` described; raises PlanError on anything malformed."""
-    parts = entry.members(("dtype", "symmetric", "granularity"), ("scale", *_PARAMS, "codes"))
+    parts = entry.members(("dtype", "symmetric", "granularity"), ("scale", *_PARAMS, *_CHOSEN))
     name = parts["dtype"].text()
     try:
         dtype = IntType.parse(name)
@@ -69,7 +73,8 @@ def read_value(entry: Entry) -> ValuePlan:
         parts["dtype"].fail(str(error))
     spec = QuantSpec(dtype, parts["symmetric"].flag(), _read_granularity(parts["granularity"]))
     codes = _read_codes(parts["codes"]) if "codes" in parts else None
-    return ValuePlan(spec, _read_params(entry, parts, spec.granularity), codes)
+    levels = _read_levels(parts["levels"]) if "levels" in parts else None
+    return ValuePlan(spec, _read_params(entry, parts, spec.granularity), codes, levels)
 
 
 def float32_list(array: npt.NDArray[np.float32]) -> Any:  # noqa: ANN401 - number or nested lists
@@ -134,6 +139,13 @@ def _check_rank(entry: Entry, rank: int, granularity: Granularity) -> None:
         fits, wanted = rank > granularity.axis, "lists nested as deep as the value's rank"
     if not fits:
         entry.fail(f"must be {wanted} for this granularity; change one of the two")
+
+
+def _read_levels(entry: Entry) -> npt.NDArray[np.int32]:
+    levels = entry.integers()
+    if levels.ndim != 1 or levels.size < _LEAST_LEVELS or (np.diff(levels) <= 0).any():
+        entry.fail("must be rising whole numbers, at least two; remove them to use all codes")
+    return levels
 
 
 def _codes_object(codes: npt.NDArray[np.int32]) -> dict[str, Any]:

@@ -40,11 +40,20 @@ class ValuePlan:
         params: Scale and zero point; None until a range-fitting pass has run.
         codes: Integers already chosen (GPTQ, AdaRound …), the weight's shape; None = round to
             nearest at lowering.
+        levels: Codebook of a weight: the only codes there are, int32, rising, at least two. What is
+            stored of a code is its place among them. None = all codes of the type.
     """
 
     spec: QuantSpec
     params: QParams | None = None
     codes: npt.NDArray[np.int32] | None = None
+    levels: npt.NDArray[np.int32] | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits that tell the codes apart."""
+        levels = self.levels
+        return self.spec.dtype.bits if levels is None else max(2, (levels.size - 1).bit_length())
 
 
 K = TypeVar("K")

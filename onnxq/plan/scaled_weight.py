@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxq.graph.packed import packed_codes
+from onnxq.graph.packed import looked_up, packed_codes
 from onnxq.graph.query import weight_of
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerBlock, PerTensor
@@ -70,8 +70,7 @@ def scaled_weight(
     assert plan.params is not None, "the check stage refuses plans without params"
     codes = weight_codes(np.asarray(weight, np.float32), plan)
     name, whole, cut = str(value.name), codes.shape, _cut(codes.shape, plan)
-    reals = packed_codes(editor, f"{name}_codes", codes.reshape(cut), plan.spec.dtype.bits)
-    steps: list[tuple[str, npt.NDArray[np.generic] | None]] = [("Cast", None)]
+    reals, steps = _start(editor, f"{name}_codes", codes.reshape(cut), plan, before)
     if stored_zero_point(plan) is not None:
         zeros = plan.params.zero_point.astype(np.float32)
         steps.append(("Sub", _along(zeros, plan, len(whole))))
@@ -91,6 +90,20 @@ def scaled_weight(
             before=before,
         )
     return reals
+
+
+def _start(
+    editor: GraphEditor,
+    stem: str,
+    codes: npt.NDArray[np.integer],
+    plan: ValuePlan,
+    before: ir.Node,
+) -> tuple[ir.Value, list[tuple[str, npt.NDArray[np.generic] | None]]]:
+    """Returns the codes as they are stored, and what turns them into floats if they are not."""
+    if plan.levels is not None:
+        levels = plan.levels.astype(np.float32)
+        return looked_up(editor, stem, codes, plan.bits, levels, before), []
+    return packed_codes(editor, stem, codes, plan.bits), [("Cast", None)]
 
 
 def stored_zero_point(plan: ValuePlan) -> npt.NDArray[np.integer] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.numerics.affine import quantize
+from onnxq.numerics.grid import Codebook
 from onnxq.plan.spec import PerAxis, PerBlock
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArra
     Args:
         weight: float32, any shape.
         plan: With params. Its own codes are taken where it has some; otherwise the weight is
-            rounded to the nearest.
+            rounded to the nearest, of its levels if it has such.
     """
     spec, params = plan.spec, plan.params
     assert params is not None, "the check stage refuses plans without params"
@@ -51,7 +52,11 @@ def weight_codes(weight: npt.NDArray[np.float32], plan: ValuePlan) -> npt.NDArra
     scale, zero_point, axis = params.scale, params.zero_point, None
     if isinstance(spec.granularity, PerAxis):
         axis = spec.granularity.axis
-    elif isinstance(spec.granularity, PerBlock):
+    if plan.levels is not None:
+        ones = [-1 if at == axis else 1 for at in range(weight.ndim)]
+        reals = weight / (scale if axis is None else scale.reshape(ones))
+        return Codebook(plan.levels).nearest(reals).astype(spec.dtype.storage)
+    if isinstance(spec.granularity, PerBlock):
         along, size = spec.granularity.axis, spec.granularity.size
         kept = (slice(None),) * along + (slice(weight.shape[along]),)
         scale = np.repeat(scale, size, along)[kept]

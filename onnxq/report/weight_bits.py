@@ -60,7 +60,7 @@ def layer_weights(model: ir.Model, plan: QuantPlan) -> tuple[LayerWeight, ...]:
         if planned is None and use.node not in plan.float_nodes:
             planned = plan.values.get(str(node.inputs[1].name))  # type: ignore[union-attr]
         real = _HALF_BITS if use.node in plan.half else _FLOAT_BITS
-        bits = real if planned is None else planned.spec.dtype.bits
+        bits = real if planned is None else planned.bits
         opset = model.graph.opset_imports[""]
         stored = real if planned is None else stored_bits(bits, opset)
         found.append(LayerWeight(use.node, node.op_type, weight.size, bits, stored))

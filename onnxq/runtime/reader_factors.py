@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxq.graph.packed import constant_codes
 from onnxq.graph.query import weight_of
 
 if TYPE_CHECKING:
@@ -81,9 +82,7 @@ def _dequantized(value: ir.Value | None) -> npt.NDArray[Any] | None:
     producer = None if value is None else value.producer()
     if producer is None or producer.op_type != "DequantizeLinear":
         return weight_of(value)
-    stored = producer.inputs[0]
-    cast = None if stored is None else stored.producer()
-    codes = weight_of(stored if cast is None or cast.op_type != "Cast" else cast.inputs[0])
+    codes = constant_codes(producer.inputs[0])
     scale = weight_of(producer.inputs[1])
     zero = weight_of(producer.inputs[2]) if len(producer.inputs) > 2 else None
     if codes is None or scale is None or scale.ndim > 1:

@@ -138,13 +138,24 @@ class LowerToQdq(LoweringPass):
             plan = self._absorb_channels(node, weight, plan)
             key = (str(value.name), id(plan))
             if key not in self._weights:
-                stored = rest_of(node, position, weight_codes(weight, plan), self.plan)
-                bits = plan.spec.dtype.bits
-                codes = widened_codes(editor, f"{value.name}_codes", stored, bits)
+                codes = self._stored(editor, node, position, plan)
                 self._weights[key] = editor.dequantize(
                     codes, affine_of(plan), stem=str(value.name), after=codes.producer()
                 )
             node.replace_input_with(position, self._weights[key])
+
+    def _stored(
+        self, editor: GraphEditor, node: ir.Node, position: int, plan: ValuePlan
+    ) -> ir.Value:
+        value = node.inputs[position]
+        weight = weight_of(value)
+        assert value is not None
+        assert weight is not None
+        codes = weight_codes(weight, plan)
+        rest, stem = rest_of(node, position, codes, self.plan), f"{value.name}_codes"
+        if rest is not codes:  # zeros for what is taken out need not be levels
+            return widened_codes(editor, stem, rest, plan.spec.dtype.bits)
+        return widened_codes(editor, stem, codes, plan.bits, plan.levels)
 
     def _lower_bias(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 3, after the plan's bias shift has been added."""
@@ -193,7 +204,8 @@ class LowerToQdq(LoweringPass):
             zero_point = np.broadcast_to(plan.params.zero_point, scale.shape)
             codes = np.asarray(weight_codes(weight, plan), np.int32)
             spec = replace(plan.spec, granularity=PerAxis(0))
-            self._absorbed[key] = ValuePlan(spec, QParams(scale, zero_point), codes)
+            params = QParams(scale, zero_point)
+            self._absorbed[key] = replace(plan, spec=spec, params=params, codes=codes)
         return self._absorbed[key]
 
     def _lower_added_bias(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxq.graph.packed import constant_codes
 from onnxq.search.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class _Namer:
         """Rules 1 and 2."""
         source = node.inputs[0]
         assert source is not None
-        if source.const_value is not None or _packed(source) is not None:
+        if constant_codes(source) is not None:
             self._name_weight(node, source)
             return
         writer = _writer(source) if node.op_type == "DequantizeLinear" else None
@@ -80,38 +81,30 @@ class _Namer:
 
     def _name_weight(self, node: ir.Node, source: ir.Value) -> None:
         """Rule 2; onnxruntime multiplies a bias' scale into nothing."""
-        packed = _packed(source)
-        if packed is not None:
-            node.replace_input_with(0, packed)
-        self.own(node, 0, f"{node.name}/codes", source.dtype)
+        codes = constant_codes(source)
+        assert codes is not None, "what has none is no weight"
+        wide = codes if source.dtype is None else codes.astype(source.dtype.numpy())
+        node.replace_input_with(0, self._constant(f"{node.name}/codes", wide))
         self.own(node, 1, f"{node.name}/scale")
         self.weights.add(f"{node.name}/codes")
         if source.dtype != ir.DataType.INT32:
             self.weights.add(f"{node.name}/scale")
 
-    def own(
-        self, node: ir.Node, position: int, name: str, dtype: ir.DataType | None = None
-    ) -> None:
-        """Makes a constant input of ``node`` the one of that name, and of that type."""
+    def own(self, node: ir.Node, position: int, name: str) -> None:
+        """Makes a constant input of ``node`` the one of that name."""
         value = node.inputs[position] if len(node.inputs) > position else None
         if value is None or value.const_value is None or value.is_graph_input():
             return
+        node.replace_input_with(position, self._constant(name, value.const_value.numpy()))
+
+    def _constant(self, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+        """Returns the constant of a name, which gets ``array`` if there is none yet."""
         if name not in self._owned:
-            array = value.const_value.numpy()
-            if dtype not in (None, value.dtype):
-                array = array.astype(dtype.numpy())
             tensor = ir.Tensor(array, name=name)
             own = ir.val(name, tensor.dtype, tensor.shape, const_value=tensor)
             self._graph.register_initializer(own)
             self.params[name], self._owned[name] = array, own
-        node.replace_input_with(position, self._owned[name])
-
-
-def _packed(codes: ir.Value) -> ir.Value | None:
-    """Returns the constant of few bits that is cast to ``codes``, None if there is none."""
-    node = codes.producer()
-    source = node.inputs[0] if node is not None and node.op_type == "Cast" else None
-    return source if source is not None and source.const_value is not None else None
+        return self._owned[name]
 
 
 def _writer(codes: ir.Value) -> ir.Node | None:

@@ -157,7 +157,9 @@ def _layers(model: ir.Model, plan: QuantPlan) -> dict[str, CodedLayer]:
     layers = {
         name: layer
         for name, layer in found.items()
-        if isinstance(layer, CodedLayer) and layer.plan.codes is not None
+        if isinstance(layer, CodedLayer)
+        and layer.plan.codes is not None
+        and layer.plan.levels is None
     }
     few = any(layer.plan.spec.dtype.bits < _FEW_BITS for layer in layers.values())
     return layers if few else {}

@@ -22,9 +22,10 @@ import numpy as np
 from onnxq.graph.on_disk import kept
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
 from onnxq.numerics.rounded import METHODS, Wanted, rounded
-from onnxq.pass_options import choice, whole
+from onnxq.pass_options import choice, switch, whole
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.channels import read_factors
+from onnxq.plan.codebooks import takes_levels, with_levels
 from onnxq.plan.note import Note, NoteKind
 from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import QuantPlan, Use
@@ -66,6 +67,8 @@ class RoundWeights(PlanPass):
     2. A bias, where the layer has one or can have one, makes up for the difference of the means.
     3. No scale is so small that the bias would leave int32, and no code so large that two of them
        would saturate where products are added in 16 bits.
+    4. Codes of few bits, where they are stored packed, come from a codebook where that saves a
+       tenth of the error (``onnxq.numerics.codebook``): kernels multiply its levels, of 8 bits.
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
@@ -73,6 +76,7 @@ class RoundWeights(PlanPass):
             is.
         samples: How many calibration samples to run; None = as many as memory should hold of both
             models' values between layers (:mod:`onnxq.search.layer_moments`).
+        codebook: Whether rule 4 holds; not with the method "adaround".
     """
 
     name = "round-weights"
@@ -80,6 +84,7 @@ class RoundWeights(PlanPass):
         {
             "method": choice(*METHODS, _NEAREST),
             "samples": whole("a whole number, 1 or more", lambda count: count >= 1),
+            "codebook": switch(),
         }
     )
     after = frozenset({"fit-activations", "fit-weights", "split-outliers", "keep-signal"})
@@ -87,6 +92,7 @@ class RoundWeights(PlanPass):
     lower: Callable[[ir.Model, QuantPlan], ir.Model]
     method: str = "gptq+cd"
     samples: int | None = None
+    codebook: bool = True
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with the codes; runs both models once over the samples."""
@@ -126,18 +132,20 @@ class RoundWeights(PlanPass):
         for number, ((node, reals), (copy, codes)) in enumerate(zip(*runs, strict=True)):
             layer = layers[str(node.name)]
             moments = layer_moments(layer, reals, codes, number)
-            better = self._round(layer, moments, plan, pair_limit(node, context.target))
+            better = self._round(layer, moments, plan, context)
             plan = _with(plan, layer, better, moments, self.method)
             write_layer(copy, layer_floats(layer, plan))
             gain = 10 * math.log10(max(better.before, 1e-30) / max(better.after, 1e-30))
             text = f"error {gain:.1f} dB below that of the nearest codes"
+            text += "" if better.levels is None else f"; codebook of {better.levels.size} levels"
             plan = plan.with_notes([Note(NoteKind.FIRED, self.name, str(node.name), text)])
         return plan
 
     def _round(
-        self, layer: CodedLayer, moments: SecondMoments, plan: QuantPlan, pair: int | None
+        self, layer: CodedLayer, moments: SecondMoments, plan: QuantPlan, context: PlanContext
     ) -> Rounded:
-        node, spec = layer.node, layer.plan.spec
+        node, spec, target = layer.node, layer.plan.spec, context.target
+        opset = context.model.graph.opset_imports[""]
         x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
         factors = read_factors(node, x)
         anchor = layer.weight if factors is None else layer.weight * factors
@@ -148,10 +156,11 @@ class RoundWeights(PlanPass):
         rows, anchors = to_rows(node, layer.weight), to_rows(node, anchor)
         return rounded(
             Wanted.of(rows, anchors, moments, centred=takes_bias(node)),
-            rounding_limits(spec, pair),
+            rounding_limits(spec, pair_limit(node, target)),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
             method=self.method,
+            codebook=self.codebook and takes_levels(spec, target, opset),
         )
 
 
@@ -183,7 +192,10 @@ def _with(
     codes = from_rows(node, found.codes, layer.weight.shape)
     scale = found.scale.reshape(-1) if layer.plan.spec.axis is not None else found.scale.max()
     params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32), method)
-    plan = plan.with_values({name: replace(layer.plan, params=params, codes=kept(codes))})
+    planned = replace(layer.plan, params=params, codes=kept(codes))
+    if found.levels is not None:
+        planned = with_levels(planned, found.levels)
+    plan = plan.with_values({name: planned})
     if not takes_bias(node):
         return plan
     x, x_hat = moments.means

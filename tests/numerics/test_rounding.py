@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxq.numerics.damped import Damped
+from onnxq.numerics.grid import Range
 from onnxq.numerics.rounding import (
     coordinate_descent,
     fitted_scale,
@@ -22,6 +23,7 @@ from onnxq.numerics.second_moments import SecondMoments
 
 Array = npt.NDArray[np.float64]
 LIMITS = (-8, 7)
+GRID = Range(*LIMITS)
 
 
 class Layer(NamedTuple):
@@ -216,7 +218,7 @@ def test_gptq_without_correlation_rounds_to_the_nearest(seed: int, size: int) ->
     diagonal = np.random.default_rng(seed).uniform(0.5, 2, (2, size, 1)) * np.eye(size)
     scale = scales(weight)
 
-    codes = gptq(weight, Damped(diagonal.astype(np.float32), 0.0), scale, LIMITS)
+    codes = gptq(weight, Damped(diagonal.astype(np.float32), 0.0), scale, GRID)
 
     np.testing.assert_array_equal(codes, nearest(weight, scale))
 
@@ -226,7 +228,7 @@ def test_gptq_hands_errors_on_by_the_factor_of_the_inverse(size: int) -> None:
     one = layer(1, size=size, rows=400)
     damped, scale = Damped(exact(one.moments), 0.01), scales(one.weight)
 
-    codes = gptq(one.weight, damped, scale, LIMITS)
+    codes = gptq(one.weight, damped, scale, GRID)
 
     for group in range(2):
         order = damped.order[group][::-1]
@@ -250,7 +252,7 @@ def test_gptq_beats_the_nearest_on_correlated_inputs(size: int) -> None:
         scale = scales(one.weight)
         errors = [
             output_error(codes * scale, one.weight, damped.matrix).sum()
-            for codes in (gptq(one.weight, damped, scale, LIMITS), nearest(one.weight, scale))
+            for codes in (gptq(one.weight, damped, scale, GRID), nearest(one.weight, scale))
         ]
         ratios.append(errors[0] / errors[1])
     assert np.median(ratios) < 0.6
@@ -264,7 +266,7 @@ def test_descent_never_raises_the_error_of_any_output(seed: int, size: int) -> N
     scale = scales(one.weight)
     first = nearest(one.weight, scale)
 
-    codes = coordinate_descent(first, one.weight, hessian, scale, LIMITS)
+    codes = coordinate_descent(first, one.weight, hessian, scale, GRID)
 
     before = output_error(first * scale, one.weight, hessian)
     after = output_error(codes * scale, one.weight, hessian)
@@ -279,7 +281,7 @@ def test_descent_ends_where_no_single_code_can_improve() -> None:
     hessian = Damped(exact(one.moments), 0.01).matrix
     scale = scales(one.weight)
     codes = coordinate_descent(
-        nearest(one.weight, scale), one.weight, hessian, scale, LIMITS, sweeps=50
+        nearest(one.weight, scale), one.weight, hessian, scale, GRID, sweeps=50
     )
     best = output_error(codes * scale, one.weight, hessian)
 
