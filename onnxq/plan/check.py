@@ -124,7 +124,7 @@ def _of_site(
         yield f"{label}: its type is {value.dtype}, and only FLOAT can be quantized; remove it"
         return
     shape = _shape(value, shapes)
-    found = [*_types(value, planned.spec, target), *_levels(planned)]
+    found = [*_types(value, planned.spec, target), *_levels(value, planned)]
     found += _codes(value, planned, shape)
     if planned.params is None:
         found.append("it has no scale; give one, or remove it to leave the value float")
@@ -173,11 +173,15 @@ def _codes(
         yield "some of its codes are not among its levels; remove its codes to round it anew"
 
 
-def _levels(planned: ValuePlan) -> Iterator[str]:
+def _levels(value: ir.Value, planned: ValuePlan) -> Iterator[str]:
+    if planned.levels is None:
+        return
     low, high = code_limits(planned.spec)
-    if planned.levels is not None and not low <= planned.levels[0] < planned.levels[-1] <= high:
+    if not is_constant(value):
+        yield "only weights can have levels; remove them"
+    elif not low <= planned.levels[0] < planned.levels[-1] <= high:
         yield f"its levels reach outside [{low}, {high}]; remove them to use all codes"
-    elif planned.levels is not None and isinstance(planned.spec.granularity, PerBlock):
+    elif isinstance(planned.spec.granularity, PerBlock):
         yield "a weight with a scale per block cannot have levels; remove them"
 
 

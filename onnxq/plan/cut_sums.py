@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from onnxq.graph.packed import widened_codes
 from onnxq.graph.partial_sums import WeightPart, cut_sum, pick_channels
 from onnxq.graph.qdq import Affine
 from onnxq.graph.query import weight_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Absorb = Callable[[ir.Node, npt.NDArray[np.float32], ValuePlan], ValuePlan]
 
-__all__ = ["SplitReader", "affine_of", "cut_sums", "rest_of", "split_readers"]
+__all__ = ["SplitReader", "affine_of", "cut_sums", "lowered_codes", "split_readers"]
 
 _WEIGHT_POSITION = 1
 
@@ -80,14 +81,29 @@ def split_readers(
     return found
 
 
-def rest_of(
-    node: ir.Node, position: int, codes: npt.NDArray[np.integer], plan: QuantPlan
-) -> npt.NDArray[np.integer]:
-    """Returns a weight's codes without the columns of channels that are taken out."""
+def lowered_codes(
+    editor: GraphEditor, node: ir.Node, position: int, planned: ValuePlan, plan: QuantPlan
+) -> ir.Value:
+    """Returns a weight's codes as integer kernels read them, without columns that are taken out.
+
+    Args:
+        editor: Of the graph.
+        node: Reads the weight.
+        position: Of the input that the weight is.
+        planned: The weight's plan.
+        plan: Tells the clusters.
+    """
+    value = node.inputs[position]
+    weight = weight_of(value)
+    assert value is not None
+    assert weight is not None
+    codes, stem = weight_codes(weight, planned), f"{value.name}_codes"
     split = plan.clusters.get(str(node.inputs[0].name)) if node.inputs[0] is not None else None
     if split is None or position != _WEIGHT_POSITION:
-        return codes
-    return without_columns(node, codes, split.taken)
+        return widened_codes(editor, stem, codes, planned.bits, planned.levels)
+    # The zeros for what is taken out need not be levels of a codebook.
+    rest = without_columns(node, codes, split.taken)
+    return widened_codes(editor, stem, rest, planned.spec.dtype.bits)
 
 
 def cut_sums(editor: GraphEditor, readers: Iterable[SplitReader]) -> None:

@@ -37,14 +37,13 @@ import onnx_ir as ir
 
 from onnxq.graph.bias import added_bias
 from onnxq.graph.hard_swish import hard_swish_on_codes
-from onnxq.graph.packed import widened_codes
 from onnxq.graph.qdq import GraphEditor
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
 from onnxq.passbase import LoweringPass
 from onnxq.plan.bias_codes import integer_bias
 from onnxq.plan.channels import common_params, writing_of
-from onnxq.plan.cut_sums import affine_of, cut_sums, rest_of, split_readers
+from onnxq.plan.cut_sums import affine_of, cut_sums, lowered_codes, split_readers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.scaled_weight import scale_float_weights
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
@@ -138,24 +137,11 @@ class LowerToQdq(LoweringPass):
             plan = self._absorb_channels(node, weight, plan)
             key = (str(value.name), id(plan))
             if key not in self._weights:
-                codes = self._stored(editor, node, position, plan)
+                codes = lowered_codes(editor, node, position, plan, self.plan)
                 self._weights[key] = editor.dequantize(
                     codes, affine_of(plan), stem=str(value.name), after=codes.producer()
                 )
             node.replace_input_with(position, self._weights[key])
-
-    def _stored(
-        self, editor: GraphEditor, node: ir.Node, position: int, plan: ValuePlan
-    ) -> ir.Value:
-        value = node.inputs[position]
-        weight = weight_of(value)
-        assert value is not None
-        assert weight is not None
-        codes = weight_codes(weight, plan)
-        rest, stem = rest_of(node, position, codes, self.plan), f"{value.name}_codes"
-        if rest is not codes:  # zeros for what is taken out need not be levels
-            return widened_codes(editor, stem, rest, plan.spec.dtype.bits)
-        return widened_codes(editor, stem, codes, plan.bits, plan.levels)
 
     def _lower_bias(self, editor: GraphEditor, node: ir.Node) -> None:
         """Rule 3, after the plan's bias shift has been added."""

@@ -50,6 +50,23 @@ def test_widened_codes_are_seen_as_stored() -> None:
     assert not site.reads_codes
 
 
+def test_codes_that_are_looked_up_are_seen() -> None:
+    model = build(
+        """f (float[1,4] x, int4[4,4] q, int8[2] t, float s) => (float[1,4] y) {
+            i = Cast<to=6>(q)
+            c = Gather(t, i)
+            w = DequantizeLinear(c, s)
+            y = MatMul(x, w) }""",
+        q=np.ones((4, 4), ml_dtypes.int4),
+        t=np.array([-5, 64], np.int8),
+        s=np.float32(0.1),
+    )
+    site = Site(_node(model, "y"), load_target("cpu"))
+    assert site.weight is not None
+    assert site.weight.stored is not None
+    assert (site.weight.stored == 64).all()
+
+
 def test_pairs_are_compared_by_what_their_codes_mean() -> None:
     model = made(CLEAN["cpu"])
     x, again, y = (read_pair(_node(model, name)) for name in ("xq", "xd", "rq"))

@@ -83,12 +83,13 @@ def edited(planned: ValuePlan, **changes: object) -> ValuePlan:
     of_spec = {k: v for k, v in changes.items() if k in ("dtype", "symmetric", "granularity")}
     of_params = {k: v for k, v in changes.items() if k in ("scale", "zero_point")}
     codes = changes.get("codes", planned.codes)
+    levels = changes.get("levels", planned.levels)
     params = None if "params" in changes else planned.params
     if of_params:
         assert params is not None
         params = replace(params, **of_params)  # type: ignore[arg-type]
     spec = replace(planned.spec, **of_spec)  # type: ignore[arg-type]
-    return ValuePlan(spec, params, codes)  # type: ignore[arg-type]
+    return ValuePlan(spec, params, codes, levels)  # type: ignore[arg-type]
 
 
 def use(node: str, position: int, name: str, **changes: object) -> Edit:

@@ -94,6 +94,22 @@ ENTRIES: list[tuple[str, Edit, str]] = [
         value("w", codes=zeros(8, 4, 3)),
         "its codes have shape [8, 4, 3], the weight [8",
     ),
+    (
+        "levels",
+        value("w", levels=np.array([-9, 128])),
+        "value 'w': its levels reach outside [-127, 127]; remove them",
+    ),
+    (
+        "codes and levels",
+        value("w", levels=np.array([-9, 1]), codes=zeros(8, 4, 3, 3)),
+        "some of its codes are not among its levels",
+    ),
+    (
+        "levels of blocks",
+        value("s", granularity=PerBlock(0, 3), levels=np.array([-9, 1])),
+        "a weight with a scale per block cannot have levels",
+    ),
+    ("levels of an activation", value("x", levels=np.array([1, 9])), "only weights can have lev"),
     ("codes of an activation", value("x", codes=zeros(1, 4, 8, 8)), "only weights can have codes"),
     ("wide", value("x", dtype=IntType.parse("uint16")), "cpu stores values as uint8 or narrower"),
     ("signed", value("x", dtype=IntType.parse("int8")), "cpu stores values as uint8 or narrower"),

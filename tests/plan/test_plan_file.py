@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +49,17 @@ def everything() -> QuantPlan:
         QParams(np.array([1, 2], np.float32), np.array([0, 255])),
     )
     bare = ValuePlan(spec("uint8", symmetric=False))
+    levels = np.array([-64, 0, 9, 64], np.int32)
+    coded = replace(w, codes=np.array([[0, 9, 64]], np.int32), levels=levels)
     return QuantPlan(
-        values={"x": x, "w": w, "blocks": blocks, "moved": moved, "no params/µ": bare},
+        values={
+            "x": x,
+            "w": w,
+            "coded": coded,
+            "blocks": blocks,
+            "moved": moved,
+            "no params/µ": bare,
+        },
         uses={Use("a:b", 0): bare, Use("c", 2): bare, Use("d", 1): x},
         groups=(frozenset({"x", "a", "q"}), frozenset({"c"})),
         bias_shift={"node": np.array([0.1, -3e-5], np.float32)},
@@ -75,6 +85,9 @@ def assert_equal_values(one: ValuePlan, other: ValuePlan) -> None:
     assert (one.codes is None) == (other.codes is None)
     if one.codes is not None and other.codes is not None:
         np.testing.assert_array_equal(one.codes, other.codes, strict=True)
+    assert (one.levels is None) == (other.levels is None)
+    if one.levels is not None and other.levels is not None:
+        np.testing.assert_array_equal(one.levels, other.levels, strict=True)
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -185,6 +198,15 @@ def test_files_that_are_no_plan(tmp_path: Path, content: bytes, words: str) -> N
         load_plan(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("levels", ["3", "[1]", "[2, 1]", "[1, 1]", "[[1, 2]]"])
+def test_levels_that_do_not_rise(tmp_path: Path, levels: str) -> None:
+    path = tmp_path / "plan.json"
+    entry = '{"dtype": "int8", "symmetric": true, "granularity": "tensor", "levels": '
+    path.write_text(f'{{"format": 1, "values": {{"w": {entry}{levels}}}}}}}')
+    with pytest.raises(PlanError, match=r"values\['w'\].levels.*must be rising whole numbers"):
+        load_plan(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

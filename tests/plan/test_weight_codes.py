@@ -58,3 +58,16 @@ def test_given_codes_win() -> None:
     codes = weight_codes(WEIGHT, plan)
     assert codes.dtype == np.int8
     np.testing.assert_array_equal(codes, given)
+
+
+@pytest.mark.parametrize(("granularity", "scale"), [(PerTensor(), 2.0), (PerAxis(0), [2.0, 2.0])])
+def test_levels_are_all_the_codes_there_are(
+    granularity: PerTensor | PerAxis, scale: list[float] | float
+) -> None:
+    params = QParams(np.array(scale, np.float32), np.zeros(np.shape(scale), np.int32))
+    spec = QuantSpec(IntType.parse("int8"), True, granularity)
+    plan = ValuePlan(spec, params, levels=np.array([-40, -1, 3, 60], np.int32))
+    codes = weight_codes(WEIGHT, plan)
+    assert codes.dtype == np.int8
+    assert codes.tolist() == [[-1, -1, 3], [3, 60, -40]]
+    assert plan.bits == 2

@@ -145,3 +145,60 @@ def test_equal_plans_give_equal_bytes_whatever_was_lowered_before() -> None:
     first = to_bytes(lowered(source, plan))
     lowered(*kept(2))
     assert to_bytes(lowered(source, plan)) == first
+
+
+def on_levels(source: ir.Model, plan: QuantPlan) -> QuantPlan:
+    """The same scales, with four codes for all."""
+    coded = {}
+    for name, planned in plan.values.items():
+        if name in source.graph.initializers:
+            spec = replace(planned.spec, dtype=IntType.parse("int8"))
+            levels = np.array([-5, -1, 0, 4], np.int32)
+            coded[name] = replace(planned, spec=spec, levels=levels)
+    return plan.with_values(coded)
+
+
+@pytest.mark.parametrize(("call", "shape", "x", "y", "kernel"), LAYERS, ids=IDS)
+@pytest.mark.parametrize("opset", [21, 25])
+def test_levels_of_a_codebook_reach_the_kernels_of_eight_bits(
+    call: str, shape: tuple[int, ...], x: str, y: str, kernel: str, opset: int
+) -> None:
+    source = layers(call, shape, x, y, opset)
+    context = context_for(source)
+    plan = on_levels(source, plan_for(context, AssignIntegers(weight_bits=4)))
+    assert violations(plan, source, context.target, context.shapes) == []
+    made, wide = lowered(source, plan), lowered(source, without_levels(source, plan))
+    assert set(large(made).values()) == {ir.DataType.UINT2 if opset == 25 else ir.DataType.UINT4}
+    assert optimized_ops(made) == optimized_ops(wide)
+    assert optimized_ops(made)[kernel] == 1
+    feed = feeds_for(source, 0)
+    for level in ("off", "all"):
+        np.testing.assert_array_equal(run(made, feed, level)["y"], run(wide, feed, level)["y"])
+
+
+def without_levels(source: ir.Model, plan: QuantPlan) -> QuantPlan:
+    """The same codes, stored as they are."""
+    wide = in_eight_bits(source, plan)
+    return wide.with_values({n: replace(wide.values[n], levels=None) for n in large(source)})
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_float_layers_read_levels_too(per_channel: bool) -> None:
+    source = layers("Conv(x, w, b)", (16, 8, 3, 3), "1,8,9,9", "1,16,M,N")
+    context = context_for(source)
+    plan = plan_for(context, AssignIntegers(keep_float=("node_p",)))
+    plan = StoreWeights(per_channel=per_channel).revise(context, plan)
+    ((use, planned),) = plan.uses.items()
+    levels = np.array([-127, -60, -3, 40, 110], np.int32)
+    coded = replace(plan, uses={use: replace(planned, levels=levels)})
+    made = lowered(source, coded)
+    assert set(large(made).values()) == {ir.DataType.UINT4}
+    assert "Gather" not in optimized_ops(made)
+    weight = source.graph.initializers["w"].const_value
+    assert weight is not None
+    codes = weight_codes(weight.numpy(), coded.uses[use]).astype(np.int32)
+    plain = replace(planned, codes=codes)
+    wanted = lowered(source, replace(plan, uses={use: plain}))
+    feed = feeds_for(source, 0)
+    for level in ("off", "all"):
+        np.testing.assert_array_equal(run(made, feed, level)["y"], run(wanted, feed, level)["y"])

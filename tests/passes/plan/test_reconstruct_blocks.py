@@ -72,7 +72,7 @@ def context() -> PlanContext:
 
 
 def rounding(method: str = "gptq") -> RoundWeights:
-    return RoundWeights(lowered, method)
+    return RoundWeights(lowered, method, codebook=False)
 
 
 def planned(context: PlanContext, weights: int, activations: int = 8) -> QuantPlan:

@@ -244,6 +244,38 @@ def test_a_weight_of_two_layers_stays() -> None:
     }
 
 
+def test_codes_are_from_codebooks_where_that_is_worth_it() -> None:
+    context = context_of(source())
+    plan = planned(context, 3)
+    even = revised(RoundWeights(lower, codebook=False), context, plan)
+    coded = revised(RoundWeights(lower), context, plan)
+    check_plan(coded, context.model, context.target, context.shapes)
+    assert all(even.values[name].levels is None for name in "wdvg")
+    with_levels = [name for name in "wdvg" if coded.values[name].levels is not None]
+    assert with_levels
+    for name in with_levels:
+        value = coded.values[name]
+        assert value.bits == 3
+        assert value.spec.dtype == context.target.weight
+        assert value.levels is not None
+        assert np.abs(value.levels).max() == 64, "pairs of codes must not saturate"
+    assert sqnr(context, coded) > sqnr(context, even)
+    texts = [note.text for note in coded.notes if note.source == RoundWeights.name]
+    assert sum("codebook of 8 levels" in text for text in texts) == len(with_levels)
+
+
+def test_adaround_has_no_codebook() -> None:
+    context = context_of(source())
+    found = revised(RoundWeights(lower, "adaround"), context, planned(context, 3))
+    assert all(found.values[name].levels is None for name in "wdvg")
+
+
+def test_other_runtimes_get_codes_in_even_steps() -> None:
+    context = context_for(source(), load_target("qnn"), feeds(0, 64))
+    found = revised(RoundWeights(lower), context, planned(context))
+    assert all(found.values[name].levels is None for name in "wdvg")
+
+
 def test_layers_in_float_stay() -> None:
     context = context_of(source())
     plan = plan_for(context, AssignIntegers(weight_bits=4, keep_float=("node_h",)))
