@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["GREATEST_LEVEL", "Coded", "fitted_codebook"]
+__all__ = ["GREATEST_LEVEL", "WORTH", "Coded", "fitted_codebook"]
 
 GREATEST_LEVEL = 64
 """Magnitude that levels go up to: two products with codes of 8 bits fit 16 bits together, as
 kernels without VNNI want it (``onnxq.numerics.pairs``). A level is off by at most 1/128 of it."""
+
+WORTH = 0.1
+"""Share of the error that a codebook must save: it is one more constant and node in the file."""
 
 _TURNS = 6
 _STEPS_OF_LLOYD = 30

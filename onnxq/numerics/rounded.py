@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from onnxq.numerics.adaround import adaround
-from onnxq.numerics.codebook import fitted_codebook
+from onnxq.numerics.codebook import WORTH, fitted_codebook
 from onnxq.numerics.damped import Damped
 from onnxq.numerics.grid import Codebook, Range
 from onnxq.numerics.rounding import (
@@ -35,8 +35,6 @@ METHODS = ("gptq+cd", "gptq", "adaround")
 
 # What samples leave open is not all: they may not be quite like those to come.
 _DAMPING = 0.1
-# Share of the error that a codebook must save: it is one more constant and node in the file.
-_WORTH = 0.1
 
 
 class Rounded(NamedTuple):
@@ -118,7 +116,7 @@ def rounded(  # noqa: PLR0913 (all but two are named at the call)
         best = _by_gptq(wanted, even, scale)
         if codebook and (coded := _coded(wanted, even, per_row=per_row)) is not None:
             other = _by_gptq(wanted, coded.codebook, np.maximum(coded.scale, least))
-            best = other if other.total < (1 - _WORTH) * best.total else best
+            best = other if other.total < (1 - WORTH) * best.total else best
     if method == "gptq+cd":
         _descend(best, least, per_row=per_row)
     levels = best.grid.levels if isinstance(best.grid, Codebook) else None

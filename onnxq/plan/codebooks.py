@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onnxq.graph.packed import stored_bits
-from onnxq.plan.spec import IntType, PerBlock
+from onnxq.graph.weight_rows import to_rows
+from onnxq.numerics.codebook import WORTH, fitted_codebook
+from onnxq.plan.spec import IntType, PerAxis, PerBlock, QParams
+from onnxq.plan.weight_error import weight_error
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
+    import onnx_ir as ir
 
     from onnxq.plan.quant_plan import ValuePlan
     from onnxq.plan.spec import QuantSpec
     from onnxq.plan.target import Target
 
-__all__ = ["takes_levels", "with_levels"]
+__all__ = ["takes_levels", "with_levels", "worth_levels"]
 
 _WIDE = IntType(8, signed=True)
 
@@ -40,3 +45,24 @@ def takes_levels(spec: QuantSpec, target: Target, opset: int) -> bool:
 def with_levels(plan: ValuePlan, levels: npt.NDArray[np.int32]) -> ValuePlan:
     """Returns the plan of a weight, params and codes as they are, with a codebook."""
     return replace(plan, spec=replace(plan.spec, dtype=_WIDE), levels=levels)
+
+
+def worth_levels(node: ir.Node, weight: npt.NDArray[np.float32], plan: ValuePlan) -> ValuePlan:
+    """Returns a plan with a codebook where that brings the weight itself closer, else ``plan``.
+
+    Args:
+        node: A layer that reads the weight.
+        weight: float32, its shape.
+        plan: With params in even steps; its type may have a codebook.
+    """
+    rows, every = to_rows(node, weight), isinstance(plan.spec.granularity, PerAxis)
+    coded = fitted_codebook(rows, np.ones(1), 1 << plan.spec.dtype.bits, per_row=every)
+    if coded is None:
+        return plan
+    scale = coded.scale.reshape(-1) if every else coded.scale.reshape(-1)[0]
+    params = QParams(scale, np.zeros(np.shape(scale), np.int32), "mse")
+    found = with_levels(replace(plan, params=params), coded.codebook.levels)
+    before, after = (
+        float(np.square(weight_error(weight, one), dtype=np.float64).sum()) for one in (plan, found)
+    )
+    return found if after < (1 - WORTH) * before else plan

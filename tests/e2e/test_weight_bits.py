@@ -67,7 +67,7 @@ def test_the_same_bytes_every_time(data: bool) -> None:
 
 def test_without_data_the_file_shrinks_and_both_levels_agree() -> None:
     made = optimized(data=False, weights=4)
-    assert large(made.model) == {ir.DataType.INT4}
+    assert large(made.model) == {ir.DataType.UINT4, ir.DataType.INT4}
     feeds = {"x": images(1)}
     off, on = run(made.model, feeds, "off")["y"], run(made.model, feeds, "all")["y"]
     assert np.abs(off - on).max() <= 1e-4 * np.abs(off).max()

@@ -9,9 +9,11 @@ from onnxq.passbase import PlanContext
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
 from onnxq.plan.check import violations
 from onnxq.plan.note import NoteKind
-from onnxq.plan.quant_plan import QuantPlan
-from onnxq.plan.spec import PerAxis, PerBlock, PerTensor
+from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+from onnxq.plan.spec import IntType, PerAxis, PerBlock, PerTensor, QuantSpec
 from onnxq.plan.target import load_target
+from onnxq.plan.weight_error import weight_error
+from onnxq.plan.weight_params import weight_params
 from tests.passes.plan.planning import revised
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import model
@@ -85,7 +87,7 @@ def test_matrices_of_few_bits_have_a_scale_per_block(
     node: str, shape: tuple[int, ...], granularity: PerAxis | PerBlock, bits: int
 ) -> None:
     planned_value = planned(single(node, *shape), bits=bits).values["w"]
-    assert str(planned_value.spec.dtype) == f"int{bits}"
+    assert planned_value.bits == bits
     assert planned_value.spec.granularity == granularity
     assert planned_value.params is not None
     assert planned_value.params.method == "mse"
@@ -156,3 +158,43 @@ def test_what_is_computed_is_no_weight() -> None:
     plan = planned(build("f (float[32,32] x) => (float[32,32] y) { y = MatMul(x, x) }"))
     assert not plan.values
     assert not plan.float_nodes
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(
+    ("node", "shape"),
+    [
+        ("y = Conv(x, w)", (16, 8, 3, 3)),
+        ("y = Conv<group = 4>(x, w)", (16, 8, 3, 3)),
+        ("y = ConvTranspose(x, w)", (16, 8, 3, 3)),
+    ],
+)
+def test_convolutions_of_few_bits_have_codebooks(
+    node: str, shape: tuple[int, ...], bits: int, per_channel: bool
+) -> None:
+    weight = np.random.default_rng(0).laplace(size=shape).astype(np.float32)
+    source = single(node, *shape, weight=weight)
+    found = planned(source, bits=bits, per_channel=per_channel).values["w"]
+    assert found.levels is not None
+    assert found.levels.size <= 1 << bits
+    assert found.bits == bits
+    spec = QuantSpec(IntType(bits, signed=True), True, found.spec.granularity)
+    even = ValuePlan(spec, weight_params(weight, spec))
+    errors = [np.square(weight_error(weight, one)).sum() for one in (found, even)]
+    assert errors[0] < 0.9 * errors[1]
+
+
+def test_where_even_steps_do_there_is_no_codebook() -> None:
+    weight = np.random.default_rng(0).integers(-8, 8, (16, 8, 3, 3)).astype(np.float32)
+    found = planned(single("y = Conv(x, w)", *weight.shape, weight=weight), bits=4).values["w"]
+    assert found.levels is None
+    assert found.spec.dtype == IntType(4, signed=True)
+
+
+def test_other_runtimes_have_none() -> None:
+    weight = np.random.default_rng(0).laplace(size=(16, 8, 3, 3)).astype(np.float32)
+    source = single("y = Conv(x, w)", *weight.shape, weight=weight)
+    context = PlanContext(source, load_target("qnn"), None, {}, lambda _count: ())
+    plan = revised(QuantizeWeightsOnly(bits=4), context, QuantPlan())
+    assert plan.values["w"].levels is None
