@@ -1,7 +1,7 @@
 """Optimizes the nine well-known networks that come with the onnx package, one table row each.
 
     python tools/light_models.py                        # all nine
-    python tools/light_models.py resnet50 vgg19 --threads 2
+    python tools/light_models.py resnet50 vgg19 --threads 2 --weights 4
 
 Their weights are placeholders: every weight is one number repeated. By default they are filled
 with seeded He-normal values, so that signals neither die nor explode on their way;
@@ -141,7 +141,7 @@ def samples(model: onnx.ModelProto, seed: int = SEED) -> dict[str, npt.NDArray[n
     return found
 
 
-def row(path: Path, *, as_shipped: bool, threads: int) -> str:
+def row(path: Path, *, as_shipped: bool, threads: int, weights: int) -> str:
     """Optimizes one model and returns its line of the table."""
     name = path.stem.removeprefix("light_")
     model = onnx.load(path)
@@ -154,7 +154,9 @@ def row(path: Path, *, as_shipped: bool, threads: int) -> str:
         before = source.stat().st_size
         start = time.perf_counter()
         try:
-            result = onnxq.optimize(source, data=f"{folder}/data.npz", threads=threads)
+            result = onnxq.optimize(
+                source, data=f"{folder}/data.npz", threads=threads, weights=weights
+            )
         except Exception as error:
             line = " ".join(str(error).split())
             return f"| {name} | | | | | {type(error).__name__}: {line} |"
@@ -180,11 +182,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="resnet50, vgg19 …; default: all")
     parser.add_argument("--as-shipped", action="store_true", help="keep the placeholder weights")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--weights", type=int, default=8, metavar="BITS", help="of a weight")
     given = parser.parse_args()
     print("| model | integer share | speedup | size ratio | wall s | worst SQNR, or the error |")
     print("|---|---|---|---|---|---|")
     for path in _paths(given.names):
-        print(row(path, as_shipped=given.as_shipped, threads=given.threads), flush=True)
+        print(
+            row(path, as_shipped=given.as_shipped, threads=given.threads, weights=given.weights),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

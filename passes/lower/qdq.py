@@ -21,10 +21,10 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
 
        QuantizeLinear(y · s / s_c + (z_c - z) · s; s, z)  =  QuantizeLinear(y; s_c, z_c)
 
-   Float readers get a DequantizeLinear with s_c and z_c, convolutions one with s and z: the plan
-   of their weight is made for that.
+   Float readers dequantize with s_c and z_c, convolutions, whose weights know of it, with s and z.
 8. Where channels are taken out of a value (``onnxq.plan.clusters``), each reader becomes a sum of
    the rest, whose weight has codes 0 there, and of what is picked out of the float value.
+9. BatchNormalizations that stay share their moments (``onnxq.graph.shared_moments``).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from onnxq.graph.hard_swish import hard_swish_on_codes
 from onnxq.graph.qdq import GraphEditor
 from onnxq.graph.query import weight_of
 from onnxq.graph.roles import is_constant
+from onnxq.graph.shared_moments import share_moments
 from onnxq.passbase import LoweringPass
 from onnxq.plan.bias_codes import integer_bias
 from onnxq.plan.channels import common_params, writing_of
@@ -116,6 +117,7 @@ class LowerToQdq(LoweringPass):
             if self._own_kernels and id(node.outputs[0]) in planned_outputs:
                 hard_swish_on_codes(editor, node)
         cut_sums(editor, split)
+        share_moments(editor)
         editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)
 

@@ -33,6 +33,7 @@ from onnxq.graph.packed import packed_codes
 from onnxq.graph.qdq import Affine, GraphEditor
 from onnxq.graph.query import only_use, shape_of, weight_of
 from onnxq.graph.roles import attribute, is_constant, weight_channel_axis
+from onnxq.graph.shared_moments import share_moments
 from onnxq.passbase import LoweringPass
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
 from onnxq.plan.scaled_weight import scaled_weight, stored_zero_point
@@ -80,6 +81,7 @@ class LowerWeightsOnly(LoweringPass):
             self._lower_shift(editor, node)
         for node in thin:
             _free_of_bounds(editor, node)
+        share_moments(editor)
         editor.drop_unused_constants()
         return ir.passes.PassResult(model, modified=True)
 

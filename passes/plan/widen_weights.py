@@ -74,7 +74,7 @@ class WidenWeights(PlanPass):
     options = MappingProxyType({"share": number("a share, 0 to 1", lambda share: 0 <= share <= 1)})
 
     at_outputs: Callable[[ir.Model], OutputLoss]
-    share: float = 0.2
+    share: float = 0.15
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with wider types of weights; what it has of params is fitted later."""
