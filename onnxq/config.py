@@ -29,6 +29,7 @@ SAMPLES = 64
 _SAMPLES_OF_FEW_BITS = 256
 _EIGHT = 8
 _OF_BLOCKS = ("blocks", "flexround")
+_EVEN = ("nearest", "adaround")
 
 
 def usable_cores() -> int:
@@ -212,6 +213,11 @@ class Config(Options):
     def layer_rounding(self) -> str:
         """How each layer is rounded by itself."""
         return type(self).rounding if self.rounds_blocks else self.rounding
+
+    @property
+    def codebooks(self) -> bool:
+        """Whether weights of few bits may choose their integers: not where codes move evenly."""
+        return not self.rounds_blocks and self.rounding not in _EVEN
 
     @property
     def form(self) -> str:

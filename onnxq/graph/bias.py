@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from onnxq.graph.qdq import GraphEditor
 
-__all__ = ["add_to_bias", "added_bias"]
+__all__ = ["add_to_bias", "added_bias", "takes_shift"]
 
 _BIAS_POSITION = 2
 
@@ -40,6 +40,15 @@ def added_bias(product: ir.Value) -> tuple[ir.Node, int, npt.NDArray[np.float32]
     return (add, position, values) if fits else None
 
 
+def takes_shift(node: ir.Node) -> bool:
+    """Says whether a layer has a constant bias that nothing multiplies, or can be given one."""
+    if not is_op(node, "Conv", "ConvTranspose", "Gemm"):
+        return False
+    bias = node.inputs[_BIAS_POSITION] if len(node.inputs) > _BIAS_POSITION else None
+    plain = node.attributes.get_float("beta", 1.0) == 1.0
+    return plain and (bias is None or weight_of(bias) is not None)
+
+
 def add_to_bias(editor: GraphEditor, node: ir.Node, shift: npt.NDArray[np.float32]) -> None:
     """Adds ``shift`` to the output channels of a Conv, ConvTranspose, Gemm or MatMul.
 
@@ -57,8 +66,7 @@ def add_to_bias(editor: GraphEditor, node: ir.Node, shift: npt.NDArray[np.float3
         if not _add_to_next(editor, node, shift):
             _add_behind(editor, node, shift)
         return
-    computed = bias is not None and values is None
-    if computed or node.attributes.get_float("beta", 1.0) != 1.0:
+    if not takes_shift(node):
         _add_behind(editor, node, shift)
         return
     total = np.asarray(shift if values is None else values + shift, np.float32)

@@ -42,7 +42,7 @@ def with_bits(
             wish = values[site.name]
             dtype = IntType(width, wish.spec.dtype.signed)
             spec = replace(wish.spec, dtype=dtype)
-            values[site.name] = replace(wish, spec=spec, params=None, codes=None)
+            values[site.name] = replace(wish, spec=spec, params=None, codes=None, levels=None)
         stored = None
         for node in site.real:
             use = Use(str(node.name), _WEIGHT_POSITION)

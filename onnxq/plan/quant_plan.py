@@ -75,8 +75,8 @@ class QuantPlan:
         clusters: Value name → channels of it that are quantized apart; the value's own entry holds
             for the others.
         groups: Sets of value names that share one scale and zero point.
-        bias_shift: Name of a node with a bias → float32 [channels] added to the bias before it is
-            quantized.
+        bias_shift: Name of a node with a bias → float32 [channels] added to the bias; on integers,
+            before it is quantized.
         float_nodes: Name of a node that stays float → the reason, for the report.
         kept_float: Names of those that must not be fused into an integer kernel either: somebody
             asked for it, or the signal needs it.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from onnxq.graph.bias import add_to_bias, takes_shift
 from onnxq.graph.packed import looked_up, packed_codes
 from onnxq.graph.query import weight_of
 from onnxq.plan.quant_plan import Use
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
     from onnxq.graph.qdq import GraphEditor
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
 
-__all__ = ["scale_float_weights", "scaled_weight", "stored_zero_point"]
+__all__ = [
+    "scaled_weight",
+    "stored_zero_point",
+    "write_float_layers",
+]
 
 # Operator → what its second input is called.
 _OPERANDS = {"Sub": "zero_point", "Mul": "scale", "Reshape": "shape"}
 
 
-def scale_float_weights(editor: GraphEditor, nodes: Iterable[ir.Node], plan: QuantPlan) -> None:
-    """Gives float nodes the weights that ``plan`` has for their uses alone.
+def write_float_layers(editor: GraphEditor, nodes: Iterable[ir.Node], plan: QuantPlan) -> None:
+    """Gives float nodes the weights that ``plan`` has for their uses alone, and its bias shifts.
 
     Args:
         editor: Of the nodes' graph, whose weights still have the names that the plan knows.
@@ -52,6 +57,9 @@ def scale_float_weights(editor: GraphEditor, nodes: Iterable[ir.Node], plan: Qua
             if key not in made:
                 made[key] = scaled_weight(editor, value, planned, before=node)
             node.replace_input_with(position, made[key])
+        shift = plan.bias_shift.get(str(node.name))
+        if shift is not None and takes_shift(node):
+            add_to_bias(editor, node, shift)
 
 
 def scaled_weight(

@@ -6,12 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
-from onnxq.graph.query import heavy, weight_of
-from onnxq.graph.roles import output_channels, reaches
+from onnxq.graph.roles import reaches
 from onnxq.plan.activation_sites import narrowed
 from onnxq.plan.allocation import OPERATIONS
 from onnxq.plan.bit_plans import with_bits
@@ -20,6 +17,7 @@ from onnxq.plan.weight_sites import weight_sites
 from onnxq.search.activation_choices import ActivationChoices
 from onnxq.search.bit_front import BitFront
 from onnxq.search.layer_moments import samples_to_round_by
+from onnxq.search.room import with_room
 from onnxq.search.width_costs import width_costs
 from onnxq.search.width_resources import WidthResources
 
@@ -210,13 +208,10 @@ class _Finder:
     # ---- what widths take ------------------------------------------------------------------------
 
     def _size_of(self, plan: QuantPlan) -> int:
-        """Returns the bytes of the file, with the biases that corrections may add."""
-        shifts = dict(plan.bias_shift)
-        for node in self._model.graph:
-            name, weight = str(node.name), weight_of(node.inputs[1]) if heavy(node) else None
-            if weight is not None and node.op_type != "MatMul" and name not in plan.float_nodes:
-                shifts.setdefault(name, np.zeros(output_channels(node), np.float32))
-        return written_size(self._search.lower(self._model, replace(plan, bias_shift=shifts)))
+        """Returns the bytes of the file, with what rounding and corrections may add."""
+        model, codebooks = self._model, self._search.config.codebooks
+        grown = with_room(model, plan, self._context.target, codebooks=codebooks)
+        return written_size(self._search.lower(model, grown))
 
     def _beyond_codes(self, plans: Mapping[int, QuantPlan]) -> dict[int, float]:
         """Returns bits → bytes of a file whose sites all have them, codes left out."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.runtime.session import Feed
     from onnxq.search.block_walk import BlockSite
-    from onnxq.search.layer_moments import CodedLayer
+    from onnxq.search.coded_layer import CodedLayer
     from onnxq.search.simulation import Simulation
     from onnxq.search.written_layer import WrittenNames
 

@@ -6,17 +6,13 @@ They are taken at some output positions of every sample: neighbours in a picture
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxq.graph.query import weight_of
-from onnxq.graph.reach import Reach, reach_of
 from onnxq.graph.weight_rows import groups_of, to_rows
 from onnxq.numerics.patches import patches
 from onnxq.numerics.second_moments import SecondMoments
-from onnxq.plan.quant_plan import Use
-from onnxq.plan.spec import PerBlock
 from onnxq.runtime.segments import affordable_samples, bytes_held
 
 if TYPE_CHECKING:
@@ -25,13 +21,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx_ir as ir
 
-    from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+    from onnxq.search.coded_layer import CodedLayer
 
     Array = npt.NDArray[Any]
 
 __all__ = [
-    "CodedLayer",
-    "coded_layer",
     "layer_moments",
     "samples_side_by_side",
     "samples_to_round_by",
@@ -43,53 +37,6 @@ _MOST_SIDE_BY_SIDE = 256
 # Rows per column of H, at least, and rows at least: fewer leave H nearly singular.
 _ROWS_PER_COLUMN, _LEAST_ROWS = 4, 8192
 _ROWS_OF_MEAN = 8
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-_LAYERS = (*_CONVOLUTIONS, "Gemm", "MatMul")
-
-
-class CodedLayer(NamedTuple):
-    """A layer that runs on integers, as the float model has it.
-
-    Attributes:
-        node: The layer.
-        weight: float32, its shape.
-        plan: Of the weight.
-        reach: What outputs of a convolution read; None for Gemm and MatMul.
-    """
-
-    node: ir.Node
-    weight: npt.NDArray[np.float32]
-    plan: ValuePlan
-    reach: Reach | None
-
-
-def coded_layer(node: ir.Node, plan: QuantPlan) -> CodedLayer | str | None:
-    """Returns the layer, why its weight cannot be rounded by what it reads, or None if it is none.
-
-    Args:
-        node: Any node of the float model.
-        plan: What runs on integers, and how weights are stored.
-    """
-    if node.op_type not in _LAYERS or str(node.name) in plan.float_nodes:
-        return None
-    x, value = node.inputs[0], node.inputs[1]
-    weight = weight_of(value)
-    if x is None or value is None or weight is None:
-        return None
-    planned = plan.of(str(value.name), Use(str(node.name), 1))
-    if planned is None or plan.of(str(x.name), Use(str(node.name), 0)) is None:
-        return None
-    convolves = node.op_type in _CONVOLUTIONS
-    reach = reach_of(node) if convolves else None
-    faults = {
-        "its scales are those of blocks": isinstance(planned.spec.granularity, PerBlock),
-        "another layer reads its weight": len(value.uses()) > 1,
-        "channels of its input are quantized apart": str(x.name) in plan.clusters,
-        "its weight does not have rank 2": weight.ndim != 2 and not convolves,
-        str(reach): isinstance(reach, str),
-    }
-    fault = next((reason for reason, holds in faults.items() if holds), None)
-    return fault or CodedLayer(node, weight, planned, None if isinstance(reach, str) else reach)
 
 
 def samples_to_round_by(shapes: Iterable[tuple[int, ...]]) -> int:

@@ -16,7 +16,6 @@ from onnxq.numerics.soft_codes import SoftCodes
 from onnxq.plan.bias_codes import least_weight_scale
 from onnxq.plan.channels import read_factors
 from onnxq.plan.pair_limit import pair_limit
-from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import QParams
 from onnxq.plan.weight_codes import code_limits
 from onnxq.search.written_layer import layer_floats
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
     from onnxq.plan.spec import QuantSpec
     from onnxq.plan.target import Target
-    from onnxq.search.layer_moments import CodedLayer
+    from onnxq.search.coded_layer import CodedLayer
     from onnxq.search.written_layer import WrittenNames
 
     Single = npt.NDArray[np.float32]
@@ -67,11 +66,11 @@ class LearnedLayer:
         method: str,
     ) -> None:
         node, start = layer.node, layer_floats(layer, plan)
-        x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
+        x = layer.read_by(plan)
         factors = read_factors(node, x)
         wanted = layer.weight if factors is None else layer.weight * factors
         limits = rounding_limits(layer.plan.spec, pair_limit(node, target))
-        self._node, self._start, self._method = node, start, method
+        self._layer, self._start, self._method = layer, start, method
         self._codes: SoftCodes | FlexCodes
         if method == "flexround":
             least = _least_factor(node, x, start.scale)
@@ -87,14 +86,13 @@ class LearnedLayer:
 
     def taken(self, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with what was learned."""
-        node, start = self._node, self._start
-        name = str(node.inputs[1].name)  # type: ignore[union-attr]
-        planned = plan.values[name]
+        node, start = self._layer.node, self._start
+        planned = self._layer.weight_in(plan)
         assert planned.params is not None
         scale = (start.scale * self._codes.scale_factor()).reshape(planned.params.scale.shape)
         params = QParams(np.asarray(scale, np.float32), planned.params.zero_point, self._method)
         codes = kept(self._codes.codes())
-        plan = plan.with_values({name: replace(planned, params=params, codes=codes)})
+        plan = self._layer.with_weight(plan, replace(planned, params=params, codes=codes))
         if self._bias is None or start.bias is None:
             return plan
         moved = (self._bias.value() - start.bias) / start.factor

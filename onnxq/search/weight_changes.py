@@ -21,19 +21,17 @@ from onnxq.plan.spec import PerAxis
 from onnxq.plan.weight_codes import code_limits
 from onnxq.plan.weight_error import weight_error
 from onnxq.runtime.segments import LayerInputs, uncut
-from onnxq.search.layer_moments import (
-    CodedLayer,
-    coded_layer,
-    layer_moments,
-)
+from onnxq.search.coded_layer import CodedLayer, coded_layer
+from onnxq.search.layer_moments import layer_moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.plan.quant_plan import QuantPlan, ValuePlan
+    from onnxq.plan.spec import QuantSpec
     from onnxq.runtime.session import Feed
 
     Array = npt.NDArray[Any]
@@ -59,13 +57,14 @@ def nearest_changes(
     }
 
 
-def rounded_changes(  # noqa: PLR0913 (the last is named at the call)
+def rounded_changes(  # noqa: PLR0913 (the last two have defaults and are named at the call)
     model: ir.Model,
     layers: Mapping[str, ir.Node],
     plans: Mapping[int, QuantPlan],
     feeds: Sequence[Feed],
     method: str,
     *,
+    codebook: Callable[[QuantSpec], bool] = lambda _: False,
     threads: int = 1,
 ) -> dict[str, dict[int, dict[str, Array]]]:
     """Returns what rounding by the layers' outputs changes; layers that cannot be are left out.
@@ -76,6 +75,7 @@ def rounded_changes(  # noqa: PLR0913 (the last is named at the call)
         plans: Bits → a plan in which these weights have so many.
         feeds: Samples to round by.
         method: One of ``onnxq.numerics.rounded.METHODS``.
+        codebook: Says whether codes of a spec may come from a codebook.
         threads: Threads inside an operator.
 
     Returns:
@@ -95,8 +95,10 @@ def rounded_changes(  # noqa: PLR0913 (the last is named at the call)
         layer = coded[str(node.name)]
         alone = _Alone.of(layer, some, inputs, number)
         name = str(node.inputs[1].name)  # type: ignore[union-attr]
+        own = {bits: layer.weight_in(plan) for bits, plan in plans.items()}
         found[name] = {
-            bits: alone.change(plan.values[name], method) for bits, plan in plans.items()
+            bits: alone.change(planned, method, codebook=codebook(planned.spec))
+            for bits, planned in own.items()
         }
     return found
 
@@ -122,8 +124,7 @@ class _Alone(NamedTuple):
     def of(cls, layer: CodedLayer, plan: QuantPlan, inputs: list[Array], seed: int) -> _Alone:
         """Takes the moments, and solves for what the weight should be."""
         node = layer.node
-        x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
-        factors = read_factors(node, x)
+        factors = read_factors(node, layer.read_by(plan))
         every = np.ones(layer.weight.shape, np.float32)
         rows = to_rows(node, every if factors is None else every * factors)
         factor = rows[:, :1]
@@ -137,7 +138,7 @@ class _Alone(NamedTuple):
             layer, name if alone else None, factor, wanted, moments.means[0][..., np.newaxis]
         )
 
-    def change(self, plan: ValuePlan, method: str) -> dict[str, Array]:
+    def change(self, plan: ValuePlan, method: str, *, codebook: bool) -> dict[str, Array]:
         """Returns Δ of the weight, and of the bias where there is one."""
         node, weight = self.layer.node, self.layer.weight
         found = rounded(
@@ -145,6 +146,7 @@ class _Alone(NamedTuple):
             code_limits(plan.spec),
             per_row=isinstance(plan.spec.granularity, PerAxis),
             method=method,
+            codebook=codebook,
         )
         error = found.codes * found.scale - self.wanted.anchor
         name = str(node.inputs[1].name)  # type: ignore[union-attr]

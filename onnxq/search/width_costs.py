@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from onnxq.errors import ModelError
+from onnxq.plan.codebooks import takes_levels
 from onnxq.search.bit_costs import bit_costs
 from onnxq.search.cost_method import AUTO, cost_method, run_seconds
 from onnxq.search.weight_changes import nearest_changes, rounded_changes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from onnxq.config import Config
     from onnxq.passbase import PlanContext
     from onnxq.plan.quant_plan import QuantPlan
+    from onnxq.plan.spec import QuantSpec
     from onnxq.runtime.session import Feed
     from onnxq.search.bit_costs import Changes
     from onnxq.search.cost_method import CostMethod
@@ -106,11 +108,17 @@ def _judgements(
         yield _Judgement(nearest, feeds)
         return
     few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
+    opset = context.model.graph.opset_imports[""]
+
+    def codebook(spec: QuantSpec) -> bool:
+        return config.codebooks and takes_levels(spec, context.target, opset)
+
     halves = feeds[::2], feeds[1::2]
     for by, judges in (halves, halves[::-1]):
         better = rounded_changes(
-            context.model, layers, few, by, config.layer_rounding, threads=context.threads
-        )
+            context.model, layers, few, by, config.layer_rounding,
+            codebook=codebook, threads=context.threads,
+        )  # fmt: skip
         changes = {name: {**change, **better.get(name, {})} for name, change in nearest.items()}
         yield _Judgement(changes, judges)
 

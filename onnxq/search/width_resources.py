@@ -44,8 +44,7 @@ class WidthResources:
     def choice(self, site: WeightSite, costs: Mapping[int, float]) -> Choice:
         """Returns all that there is to choose from for a weight.
 
-        A layer that can run on integers may compute in float with a stored weight instead: of the
-        most bits, as such weights are not rounded by what comes out of their layers.
+        A layer that can run on integers may compute in float with a stored weight instead.
 
         Args:
             site: The weight.
@@ -53,8 +52,11 @@ class WidthResources:
         """
         options = [Option(bits, costs[bits], self._taken(site, bits)) for bits in self.beyond]
         if site.integer:
-            most, plain = max(self.beyond), site._replace(integer=(), real=site.nodes)
-            options.append(Option(most, costs[most], self._taken(plain, most), real=True))
+            plain = site._replace(integer=(), real=site.nodes)
+            options += [
+                Option(bits, costs[bits], self._taken(plain, bits), real=True)
+                for bits in self.beyond
+            ]
         options.append(Option(FLOAT_BITS, 0.0, self._taken(site, FLOAT_BITS)))
         return Choice(site.name, tuple(options), tuple(str(node.name) for node in site.integer))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxq.plan.quant_plan import QuantPlan
-    from onnxq.search.layer_moments import CodedLayer
+    from onnxq.search.coded_layer import CodedLayer
 
     Single = npt.NDArray[np.float32]
 
@@ -77,14 +77,14 @@ def layer_floats(layer: CodedLayer, plan: QuantPlan) -> LayerFloats:
         plan: With codes and params of its weight.
     """
     node = layer.node
-    planned = plan.values[str(node.inputs[1].name)]  # type: ignore[union-attr]
+    planned = layer.weight_in(plan)
     assert planned.params is not None
     assert planned.codes is not None
     along = [1] * layer.weight.ndim
     if planned.spec.axis is not None:
         along[planned.spec.axis] = -1
     scale = np.asarray(planned.params.scale.reshape(along), np.float32)
-    writing = writing_of(node, plan)
+    writing = None if layer.real else writing_of(node, plan)
     factor = np.ones(1, np.float32) if writing is None else writing.factor
     bias = None
     if takes_bias(node):

@@ -10,7 +10,7 @@ The emission rules are those that onnxruntime's graph transformers ask for (meas
    (``onnxq.plan.scaled_weight``).
 3. The constant bias of a Conv or Gemm whose input and weight are planned becomes int32 with scale
    float32(x_scale · w_scale); so does the constant that is added to a float-output MatMul, because
-   a float one would make the MatMul float. Other targets want all of them as floats.
+   a float one would make the MatMul float. Other targets want floats. Float layers are shifted too.
 4. A heavy node that stays float between planned values gets Max(x, lowest) on its input: without
    that, onnxruntime quantizes its float weight silently. So do AveragePool and Softmax, whose
    integer kernels are slower than float ones and inexact. Other targets do nothing silently.
@@ -46,7 +46,7 @@ from onnxq.plan.bias_codes import integer_bias
 from onnxq.plan.channels import common_params, writing_of
 from onnxq.plan.cut_sums import affine_of, cut_sums, lowered_codes, split_readers
 from onnxq.plan.quant_plan import QuantPlan, Use, ValuePlan
-from onnxq.plan.scaled_weight import scale_float_weights
+from onnxq.plan.scaled_weight import write_float_layers
 from onnxq.plan.spec import PerAxis, PerTensor, QParams
 from onnxq.plan.weight_codes import weight_codes
 
@@ -107,7 +107,7 @@ class LowerToQdq(LoweringPass):
             if self._own_kernels:
                 self._shield_float(editor, node)
             self._lower_weight(editor, node)
-        scale_float_weights(editor, nodes, self.plan)
+        write_float_layers(editor, nodes, self.plan)
         for value in [*graph.inputs, *(out for node in nodes for out in node.outputs)]:
             self._lower_uses(editor, value)
             self._lower_value(editor, value)

@@ -127,8 +127,7 @@ def _rounding(
     at_outputs: Callable[[ir.Model], OutputLoss],
 ) -> list[PlanPass]:
     """Returns the passes that choose weights' codes by what comes out, of layers and of blocks."""
-    # steps of blocks' codes are even
-    layers = RoundWeights(lower, config.layer_rounding, codebook=not config.rounds_blocks)
+    layers = RoundWeights(lower, config.layer_rounding, codebook=config.codebooks)
     method = "flexround" if config.rounding == "flexround" else "adaround"
     return [layers, ReconstructBlocks(simulate, at_outputs, layers.round_layers, method)]
 

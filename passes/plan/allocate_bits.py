@@ -38,7 +38,7 @@ class AllocateBits(PlanPass):
 
     1. Layers on integers get 2, 3, 4 or 8 bits; those that compute in float may keep 32. A budget
        of latency makes float a choice for the others too, so far as time is left for it: with a
-       float weight, or with one stored in 8 bits.
+       float weight, or with one stored in any of these widths.
     2. A budget of operations gives what they multiply a choice too: 4 bits, or those of the target.
     3. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
     4. Without a budget nothing changes.

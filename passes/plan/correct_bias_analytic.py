@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxq.graph.bias import takes_shift
 from onnxq.graph.expectations import expectations, mean_response
 from onnxq.graph.linear import linear_layer
 from onnxq.graph.query import heavy, weight_of
@@ -47,7 +48,8 @@ class CorrectBiasAnalytic(PlanPass):
 
     1. The layer's weight is planned as integers.
     2. The mean of what the layer reads is known.
-    3. A MatMul takes a shift only where its input stays float; on integers it has no bias.
+    3. A MatMul takes a shift only where its input stays float; on integers it has no bias. Where
+       other layers run on integers, a layer in float takes one into its own bias alone.
     4. A shift that the plan holds for the layer already is replaced, so a second run changes
        nothing.
     """
@@ -100,6 +102,8 @@ def _shift(
             return "a MatMul is corrected at rank 2 alone"
         if plan.of(str(layer.source.name), Use(str(node.name), 0)) is not None:
             return "a MatMul on integers has no bias"
+    if str(node.name) in plan.float_nodes and not takes_shift(node):
+        return "it has no bias of its own"
     value = node.inputs[_WEIGHT_POSITION]
     weight = weight_of(value)
     assert value is not None

@@ -27,8 +27,9 @@ from onnxq.plan.note import Note, NoteKind
 from onnxq.runtime.expose import expose
 from onnxq.runtime.segments import uncut
 from onnxq.search.block_reconstruction import Reconstruction
+from onnxq.search.coded_layer import CodedLayer, coded_layer
 from onnxq.search.evaluator import Evaluator
-from onnxq.search.layer_moments import CodedLayer, coded_layer, samples_side_by_side
+from onnxq.search.layer_moments import samples_side_by_side
 from onnxq.search.learned_layer import METHODS
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ _FEWEST_SAMPLES = 4 * _FEWEST_JUDGES
 class ReconstructBlocks(PlanPass):
     """Moves codes and scales towards the float outputs of blocks of layers.
 
-    1. Where weights of few bits were rounded by what comes out of their layers, all layers with
-       codes are moved, in blocks between places where a single value crosses, or few where no
-       single one does.
+    1. Where weights of few bits were rounded by what comes out of their layers, all layers on
+       integers with codes are moved, in blocks between places where a single value crosses, or few
+       where no single one does.
     2. A block reads what the quantized model in front of it delivers, mixed with what the float
        model has there; its outputs are to be the float model's.
     3. Every fourth sample is held out. A block keeps its codes and scales unless its error on these
@@ -158,6 +159,7 @@ def _layers(model: ir.Model, plan: QuantPlan) -> dict[str, CodedLayer]:
         name: layer
         for name, layer in found.items()
         if isinstance(layer, CodedLayer)
+        and not layer.real
         and layer.plan.codes is not None
         and layer.plan.levels is None
     }

@@ -31,12 +31,8 @@ from onnxq.plan.pair_limit import pair_limit
 from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.plan.spec import PerAxis, QParams
 from onnxq.runtime.segments import LayerInputs, uncut
-from onnxq.search.layer_moments import (
-    CodedLayer,
-    coded_layer,
-    layer_moments,
-    samples_side_by_side,
-)
+from onnxq.search.coded_layer import CodedLayer, coded_layer
+from onnxq.search.layer_moments import layer_moments, samples_side_by_side
 from onnxq.search.learned_layer import bias_floor, rounding_limits
 from onnxq.search.written_layer import layer_floats, takes_bias, write_layer
 
@@ -60,13 +56,14 @@ _FEW_BITS = 8
 class RoundWeights(PlanPass):
     """Fills codes, scales and bias shifts of layers whose weights have few bits.
 
-    1. A layer is rounded if it runs on integers, its weight has fewer than 8 bits and scales per
-       channel or one scale, no other layer reads the weight, and no channels of its input are
-       quantized apart. With 8 bits it is rounded if a layer before it in the graph has fewer, for
-       whose errors it makes up.
+    1. A layer is rounded if its weight has fewer than 8 bits and scales per channel or one scale,
+       no other layer reads the weight, and no channels of its input are quantized apart. With 8
+       bits it is rounded if a layer before it in the graph has fewer, for whose errors it makes
+       up. Layers that compute in float with a stored weight are rounded as those on integers, and
+       in 8 bits wherever they are: nothing else is off there.
     2. A bias, where the layer has one or can have one, makes up for the difference of the means.
-    3. No scale is so small that the bias would leave int32, and no code so large that two of them
-       would saturate where products are added in 16 bits.
+    3. On integers, no scale is so small that the bias would leave int32, and no code so large that
+       two of them would saturate where products are added in 16 bits.
     4. Codes of few bits, where they are stored packed, come from a codebook where that saves a
        tenth of the error (``onnxq.numerics.codebook``): kernels multiply its levels, of 8 bits.
 
@@ -146,7 +143,7 @@ class RoundWeights(PlanPass):
     ) -> Rounded:
         node, spec, target = layer.node, layer.plan.spec, context.target
         opset = context.model.graph.opset_imports[""]
-        x = plan.of(str(node.inputs[0].name), Use(str(node.name), 0))  # type: ignore[union-attr]
+        x = layer.read_by(plan)
         factors = read_factors(node, x)
         anchor = layer.weight if factors is None else layer.weight * factors
         least: npt.NDArray[np.float32] | float = 0.0
@@ -156,7 +153,7 @@ class RoundWeights(PlanPass):
         rows, anchors = to_rows(node, layer.weight), to_rows(node, anchor)
         return rounded(
             Wanted.of(rows, anchors, moments, centred=takes_bias(node)),
-            rounding_limits(spec, pair_limit(node, target)),
+            rounding_limits(spec, None if layer.real else pair_limit(node, target)),
             per_row=isinstance(spec.granularity, PerAxis),
             least_scale=least,
             method=self.method,
@@ -169,9 +166,10 @@ def _layers(model: ir.Model, plan: QuantPlan) -> tuple[dict[str, CodedLayer], li
     layers, refusals, behind = {}, [], False
     for node in model.graph:
         few = _few_bits(node, plan)
-        found = coded_layer(node, plan) if few or behind else None
+        real = str(node.name) in plan.float_nodes
+        found = coded_layer(node, plan) if few or behind or real else None
         if isinstance(found, CodedLayer):
-            behind = True
+            behind = behind or few
             layers[str(node.name)] = found
         elif found is not None and few:
             refusals.append(Note(NoteKind.REFUSED, RoundWeights.name, str(node.name), found))
@@ -188,14 +186,14 @@ def _with(
     plan: QuantPlan, layer: CodedLayer, found: Rounded, moments: SecondMoments, method: str
 ) -> QuantPlan:
     """Returns ``plan`` with the layer's codes and, by rule 2, its bias shift."""
-    node, name = layer.node, str(layer.node.inputs[1].name)  # type: ignore[union-attr]
+    node = layer.node
     codes = from_rows(node, found.codes, layer.weight.shape)
     scale = found.scale.reshape(-1) if layer.plan.spec.axis is not None else found.scale.max()
     params = QParams(np.asarray(scale, np.float32), np.zeros(np.shape(scale), np.int32), method)
     planned = replace(layer.plan, params=params, codes=kept(codes))
     if found.levels is not None:
         planned = with_levels(planned, found.levels)
-    plan = plan.with_values({name: planned})
+    plan = layer.with_weight(plan, planned)
     if not takes_bias(node):
         return plan
     x, x_hat = moments.means

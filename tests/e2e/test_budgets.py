@@ -114,6 +114,24 @@ def test_time_that_is_left_goes_to_float_layers() -> None:
     assert set(bits_of(loose).values()) == {32}
 
 
+def test_float_layers_store_few_bits_where_the_file_has_to_be_small() -> None:
+    """They are rounded by what comes out of them, and the file is no larger than was asked for."""
+    made = optimized("latency=1x", "size=0.19x", rounding="gptq+cd")
+    nearest = optimized("latency=1x", "size=0.19x")
+
+    assert len(to_bytes(made.model)) <= 0.19 * made.size_before
+    real = {node: bits for node, bits in bits_of(made).items() if node in made.plan.float_nodes}
+    assert 4 in real.values()
+    rounded = {note.where for note in made.notes if note.source == "round-weights"}
+    assert {node for node, bits in real.items() if bits == 4} <= rounded
+    assert made.fidelity.worst is not None
+    assert nearest.fidelity.worst is not None
+    assert made.fidelity.worst[1] > nearest.fidelity.worst[1] + 1
+    feeds = {"x": images(1)}
+    off, on = run(made.model, feeds, "off")["y"], run(made.model, feeds, "all")["y"]
+    assert np.abs(off - on).mean() <= 0.02 * np.abs(off).max()
+
+
 @pytest.mark.parametrize("sensitivity", SENSITIVITIES[1:])
 def test_every_way_to_tell_what_bits_cost(sensitivity: str) -> None:
     made = optimized("size=0.2x", network="classifier", sensitivity=sensitivity)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxq.contract import structural_fault
-from onnxq.graph.bias import add_to_bias, added_bias
+from onnxq.graph.bias import add_to_bias, added_bias, takes_shift
 from onnxq.graph.qdq import GraphEditor
 from tests.passes.rewrite.building import build, ops, rng_weight
 from tests.support import feeds_for, run
@@ -40,6 +40,20 @@ def shifted(source: ir.Model, name: str) -> list[str]:
 
 KERNEL, SPREAD = rng_weight(3, 4, 3, 3), rng_weight(4, 3, 2, 2)
 DENSE, BIAS = rng_weight(4, 3), rng_weight(3, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("source", "takes"),
+    [
+        (graph(IMAGE, "y = Conv(x, w)", 4, w=KERNEL), True),
+        (graph(MATRIX, "y = Gemm(x, w, b)", 2, w=DENSE, b=BIAS), True),
+        (graph(MATRIX, "y = Gemm<beta=2.0>(x, w, b)", 2, w=DENSE, b=BIAS), False),
+        (graph(MATRIX, "b = ReduceSum(x) y = Gemm(x, w, b)", 2, w=DENSE), False),
+        (graph(MATRIX, "y = MatMul(x, w)", 2, w=DENSE), False),
+    ],
+)
+def test_which_biases_take_a_shift(source: ir.Model, takes: bool) -> None:
+    assert takes_shift(source.graph.node("node_y")) == takes
 
 
 @pytest.mark.parametrize(

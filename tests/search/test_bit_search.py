@@ -14,6 +14,7 @@ from onnxq.graph.io import written_size
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.search.bit_search import BitSearch
 from onnxq.tasks.loss import GenericLoss
@@ -73,14 +74,18 @@ def search(context: PlanContext, rounding: str = "nearest", **given: Any) -> Bit
     return replace(made, **given)
 
 
-@cache
-def front(rounding: str = "nearest") -> BitFront:
+def context_of() -> PlanContext:
     mix = np.random.default_rng(9).normal(size=(4, 4)) + 1
     samples = [
         {"x": np.einsum("ij,bj...->bi...", mix, rng.normal(size=(1, 4, 8, 8))).astype(np.float32)}
         for rng in map(np.random.default_rng, range(48))
     ]
-    context = context_for(source(), samples=samples)
+    return context_for(source(), samples=samples)
+
+
+@cache
+def front(rounding: str = "nearest") -> BitFront:
+    context = context_of()
     return search(context, rounding).front(context, plan_for(context), "quadratic")
 
 
@@ -94,9 +99,11 @@ def test_every_layer_has_its_widths_and_what_they_cost() -> None:
     assert [layer.name for layer in layers] == ["w", "v", "g"]
     assert rest.name == ""
     for layer in layers:
-        assert [option.bits for option in layer.options] == [2, 3, 4, 8, 8, 32]
-        assert [option.coded for option in layer.options] == [True] * 4 + [False] * 2
-        losses = [option.loss for option in layer.options]
+        assert [option.bits for option in layer.options] == [2, 3, 4, 8] * 2 + [32]
+        assert [option.coded for option in layer.options] == [True] * 4 + [False] * 5
+        assert [option.real for option in layer.options] == [False] * 4 + [True] * 4 + [False]
+        losses = [option.loss for option in layer.options[4:]]
+        assert losses[:4] == [option.loss for option in layer.options[:4]]
         assert losses == sorted(losses, reverse=True)
         assert losses[-1] == 0 < losses[-2]
         assert layer.options[1].costs["size"] == pytest.approx(
@@ -131,6 +138,18 @@ def test_operations_are_those_of_both_factors(share: float) -> None:
     for name in "rf":
         assert found.plan.values[name].spec.dtype.bits == bits[name]
         assert found.plan.values[name].params is not None
+
+
+@pytest.mark.parametrize("share", [0.53, 0.55])
+def test_rounding_adds_no_byte_to_what_was_measured(share: float) -> None:
+    found = front("gptq+cd").at([Budget("size", share, relative=True)])
+
+    assert {planned.bits for planned in found.plan.values.values()} > {8}
+    context, plan = context_of(), found.plan
+    rounded = RoundWeights(lower).revise(context, plan)
+    assert any(planned.levels is not None for planned in rounded.values.values())
+    assert written_size(lower(context.model, rounded)) <= found.size
+    assert found.size <= share * written_size(source())
 
 
 @pytest.mark.parametrize("share", [0.5, 0.55, 0.65])
@@ -187,4 +206,4 @@ def test_of_widths_that_are_stored_alike_the_widest_is_kept() -> None:
 
     *layers, _ = made.front(context, plan_for(context), "sqnr").choices
 
-    assert all([option.bits for option in layer.options] == [4, 8, 8, 32] for layer in layers)
+    assert all([option.bits for option in layer.options] == [4, 8, 4, 8, 32] for layer in layers)

@@ -11,7 +11,8 @@ from onnxq.numerics.rounding import output_error
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.plan.target import load_target
 from onnxq.runtime.session import run_model
-from onnxq.search.layer_moments import CodedLayer, coded_layer, layer_moments
+from onnxq.search.coded_layer import CodedLayer, coded_layer
+from onnxq.search.layer_moments import layer_moments
 from tests.passes.plan.planning import build, context_for, plan_for
 from tests.passes.rewrite.building import rng_weight
 
@@ -58,14 +59,3 @@ def test_the_quadratic_form_is_the_error_of_the_outputs(
     axis = 1 if "Conv" in call else -1
     wanted = np.moveaxis(squares, axis, 0).reshape(found.size, -1).mean(axis=1)
     np.testing.assert_allclose(found.reshape(-1), wanted, rtol=1e-3)
-
-
-def test_padding_by_the_size_of_the_output_is_told() -> None:
-    model = build(
-        """f (float[1,4,5,5] x, float[4,2,3,3] w) => (float[1,2,9,9] y) {
-        y = ConvTranspose <strides = [2, 2], output_shape = [9, 9]> (x, w) }""",
-        w=rng_weight(4, 2, 3, 3),
-    )
-    plan = plan_for(context_for(model, load_target("qnn")), AssignIntegers(weight_bits=4))
-
-    assert coded_layer(model.graph[0], plan) == "it pads by the size of its output"

@@ -11,7 +11,8 @@ from onnxq.graph.edit import set_weight
 from onnxq.graph.query import heavy, weight_of
 from onnxq.passes.plan.assign_integers import AssignIntegers
 from onnxq.runtime.session import make_session
-from onnxq.search.layer_moments import CodedLayer, coded_layer, layer_moments
+from onnxq.search.coded_layer import CodedLayer, coded_layer
+from onnxq.search.layer_moments import layer_moments
 from onnxq.search.weight_changes import nearest_changes, rounded_changes
 from tests.passes.plan.planning import build, context_for, plan_for
 from tests.passes.rewrite.building import rng_weight
@@ -124,8 +125,20 @@ def test_weights_of_float_layers_change_by_their_own_codes() -> None:
     )
     only = {"w": layers(context.model)["w"]}
 
-    assert set(nearest_changes(only, {4: stored})) == {"w"}
-    assert not by_outputs(context, only, {4: stored})
+    nearest, better = nearest_changes(only, {4: stored}), by_outputs(context, only, {4: stored})
+    assert set(nearest) == set(better) == {"w"}
+    assert set(better["w"][4]) == {"w", "b"}
+    assert error(better["w"][4]) < 0.7 * error(nearest["w"][4])
+
+
+def test_a_codebook_changes_less() -> None:
+    context, plans = made()
+    arguments = context.model, layers(context.model), plans, list(context.samples(32)), "gptq+cd"
+    even = rounded_changes(*arguments)
+    chosen = rounded_changes(*arguments, codebook=lambda spec: spec.dtype.bits == 2)
+
+    assert error(chosen["w"][2]) < 0.9 * error(even["w"][2])
+    np.testing.assert_array_equal(chosen["w"][4]["w"], even["w"][4]["w"])
 
 
 @pytest.mark.parametrize("factor", [1.0, np.full((1, 1, 36), 0.5, np.float32)])

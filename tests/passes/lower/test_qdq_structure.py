@@ -19,7 +19,7 @@ from tests.passes.lower.optimized import between_convs, lowered, optimized_ops, 
 from tests.passes.plan.planning import context_for, plan_for
 from tests.passes.rewrite.building import build, rng_weight
 from tests.plan.checking import with_use
-from tests.support import feeds_for, run
+from tests.support import Level, feeds_for, run
 
 U8, S8 = IntType.parse("uint8"), IntType.parse("int8")
 
@@ -99,6 +99,29 @@ def test_a_shift_makes_a_bias_where_there_is_none() -> None:
     inside = moved < moved.max()
     error = np.abs(moved - plain - shift.reshape(-1, 1, 1))[inside]
     assert error.max() <= 1.001 * step
+
+
+@pytest.mark.parametrize("bias", ["", ", b"])
+@pytest.mark.parametrize("level", ["off", "all"])
+def test_a_float_layer_between_codes_takes_its_shift(bias: str, level: Level) -> None:
+    """Whatever reads it: codes of the next layer, or nobody else."""
+    source = build(
+        f"""f (float[1,4,8,8] x, float[6,4,3,3] w, float[6,6,1,1] v, float[6] b)
+        => (float[1,6,6,6] y) {{ c = Conv(x, w{bias}) y = Conv(c, v) }}""",
+        w=rng_weight(6, 4, 3, 3),
+        v=np.eye(6, dtype=np.float32).reshape(6, 6, 1, 1),
+        b=rng_weight(6),
+    )
+    context = context_for(source)
+    plan = plan_for(context, AssignIntegers(keep_float=("node_c",), per_channel=False))
+    shift = np.linspace(-0.5, 0.5, 6, dtype=np.float32)
+    feed = next(iter(context.samples(1)))
+    plain = run(lowered(source, plan), feed, level)["y"]
+    moved = run(lowered(source, replace(plan, bias_shift={"node_c": shift})), feed, level)["y"]
+    inside = (moved > moved.min()) & (moved < moved.max())
+    error = np.abs(moved - plain - shift.reshape(-1, 1, 1))[inside]
+    step = max(float(plan.values[name].params.scale) for name in "cy")  # type: ignore[union-attr]
+    assert error.max() <= 2.001 * step
 
 
 def test_one_quantization_serves_all_readers() -> None:

@@ -149,6 +149,17 @@ def test_layers_that_get_none(body: str, shape: str, reason: str) -> None:
     assert reasons(plan)[:1] == [("node_y", reason)]
 
 
+def test_a_layer_in_float_without_a_bias_of_its_own_gets_none() -> None:
+    weight = rng_weight(4, 3)
+    source = build(
+        "f (float[2,4] x, float[4,3] w) => (float[A,B] y) { y = MatMul(x, w) }", w=weight
+    )
+    uses = {Use("node_y", 1): coarse(weight)}
+    plan = corrected(source, QuantPlan(uses=uses, float_nodes={"node_y": "because"}))
+    assert not plan.bias_shift
+    assert reasons(plan)[:1] == [("node_y", "it has no bias of its own")]
+
+
 def test_a_matmul_on_integers_gets_none() -> None:
     weight = rng_weight(4, 3)
     source = build(

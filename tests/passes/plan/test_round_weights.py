@@ -15,7 +15,9 @@ from onnxq.passes.plan.fit_weights import FitWeights
 from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.plan.check import check_plan
 from onnxq.plan.note import NoteKind
+from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import IntType
+from onnxq.plan.stored_weight import stored_weight
 from onnxq.plan.target import load_target
 from onnxq.plan.weight_codes import code_limits
 from onnxq.runtime.compare import Reference
@@ -211,6 +213,18 @@ def test_eight_bits_behind_fewer_make_up_for_their_errors() -> None:
         assert node in mixed.bias_shift
 
 
+def test_eight_bits_in_float_are_rounded_wherever_they_are() -> None:
+    context = context_of(source())
+    plan = plan_for(context, AssignIntegers(keep_float=(*_REAL, "node_y")))
+    plan = replace(plan, uses=stored(context, 8).uses)
+    better = revised(RoundWeights(lower), context, plan)
+    assert {use.node for use, planned in better.uses.items() if planned.codes is not None} == {
+        *_REAL
+    }
+    assert set(better.bias_shift) == {*_REAL}
+    assert sqnr(context, better) > sqnr(context, plan) + 1
+
+
 def test_eight_bits_in_front_of_fewer_stay_as_they_are() -> None:
     context = context_of(source())
     plan = revised(FitWeights(), context, widened(planned(context, 3), "w"))
@@ -282,6 +296,62 @@ def test_layers_in_float_stay() -> None:
     better = revised(RoundWeights(lower), context, plan)
     assert "node_h" not in better.bias_shift
     assert "node_y" in better.bias_shift
+
+
+_REAL = ("node_c", "node_e", "node_h")
+
+
+def stored(context: PlanContext, bits: int, names: tuple[str, ...] = _REAL) -> QuantPlan:
+    """Some layers compute in float, with weights stored in so many bits."""
+    plan = plan_for(context, AssignIntegers(weight_bits=4, keep_float=names))
+    dtype = IntType(bits, signed=True)
+    nodes = [node for node in context.model.graph if str(node.name) in names]
+    uses = {Use(str(node.name), 1): stored_weight(node, dtype) for node in nodes}
+    return replace(plan, uses=uses)
+
+
+@pytest.mark.parametrize(("bits", "gain"), [(4, 1.5), (3, 3.0), (2, 3.0)])
+@pytest.mark.parametrize("codebook", [True, False])
+def test_stored_weights_of_layers_in_float_are_rounded_too(
+    bits: int, gain: float, codebook: bool
+) -> None:
+    context = context_of(source())
+    plan = stored(context, bits)
+    better = revised(RoundWeights(lower, codebook=codebook), context, plan)
+    check_plan(better, context.model, context.target, context.shapes)
+    for name in _REAL:
+        planned = better.uses[Use(name, 1)]
+        assert planned.codes is not None
+        assert codebook or planned.levels is None
+    assert set(better.bias_shift) == _LAYERS
+    assert not {"w", "d", "v"} & set(better.values), "they are no weights on integers"
+    assert sqnr(context, better) > sqnr(context, plan) + gain
+
+
+def test_layers_in_float_read_what_the_file_holds_at_every_level() -> None:
+    """Nothing but a last layer on integers: what it reads differs by what floats round."""
+    context = context_of(source())
+    better = revised(RoundWeights(lower), context, stored(context, 3))
+    assert any(planned.levels is not None for planned in better.uses.values())
+    model = lower(context.model, better)
+    plain, optimized = (make_session(model, optimize=on) for on in (False, True))
+    for feed in feeds(1000, 8):
+        first, second = plain.run(feed)["y"], optimized.run(feed)["y"]
+        assert np.abs(first - second).max() < 0.02 * np.abs(first).max()
+
+
+def test_eight_bits_in_float_behind_fewer_make_up_for_their_errors() -> None:
+    context = context_of(source())
+    few, wide = stored(context, 3, ("node_c", "node_e")), stored(context, 8, ("node_h",))
+    plan = plan_for(context, AssignIntegers(weight_bits=4, keep_float=_REAL))
+    plan = replace(plan, uses={**few.uses, **wide.uses})
+    better = revised(RoundWeights(lower), context, plan)
+    planned = better.uses[Use("node_h", 1)]
+    assert planned.codes is not None
+    assert planned.levels is None
+    assert planned.codes.max() > 64, "no pairs of codes are added in float"
+    left = replace(better, uses={**better.uses, **wide.uses})
+    assert sqnr(context, better) > sqnr(context, left)
 
 
 def test_the_same_samples_give_the_same_codes() -> None:
