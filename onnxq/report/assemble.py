@@ -121,7 +121,7 @@ def assemble(  # noqa: PLR0913 (what the stages left, one by one)
         integer_share=integer / total if total else 0.0,
         stayed_float=tuple(stayed),
         heavy=proof.heavy,
-        weights=layer_weights(context.model, plan),
+        weights=layer_weights(context.model, plan, packed=run.config.format != "integer"),
         front=front,
         notes=run.trace.notes,
         trace=tuple(TraceRow.of(entry) for entry in run.trace.entries),

@@ -43,12 +43,15 @@ class LayerWeight:
     stored: int
 
 
-def layer_weights(model: ir.Model, plan: QuantPlan) -> tuple[LayerWeight, ...]:
+def layer_weights(
+    model: ir.Model, plan: QuantPlan, *, packed: bool = True
+) -> tuple[LayerWeight, ...]:
     """Returns the weights of all heavy layers, in the order of the graph.
 
     Args:
         model: The float model as the plan knows it, with the opset of the result.
         plan: What was lowered.
+        packed: Whether the form of the result packs codes of few bits.
     """
     found = []
     for node in model.graph:
@@ -62,7 +65,8 @@ def layer_weights(model: ir.Model, plan: QuantPlan) -> tuple[LayerWeight, ...]:
         real = _HALF_BITS if use.node in plan.half else _FLOAT_BITS
         bits = real if planned is None else planned.bits
         opset = model.graph.opset_imports[""]
-        stored = real if planned is None else stored_bits(bits, opset)
+        narrow = bits if packed else max(bits, _PLAIN_BITS)
+        stored = real if planned is None else stored_bits(narrow, opset)
         found.append(LayerWeight(use.node, node.op_type, weight.size, bits, stored))
     return tuple(found)
 
@@ -89,9 +93,13 @@ def weights_text(weights: Iterable[LayerWeight]) -> tuple[str, str] | None:
     mean = sum(layer.elements * layer.stored for layer in layers) / max(1, total)
     text = f"{', '.join(parts)}; {mean:.2g} bits a weight in the file"
     wider = next((n.stored for n in layers if n.bits == least and n.stored > least), None)
-    return f"{least} bits", text if wider is None else f"{text}, {least} in {wider}{_hint(least)}"
+    return (
+        f"{least} bits",
+        text if wider is None else f"{text}, {least} in {wider}{_hint(least, wider)}",
+    )
 
 
-def _hint(bits: int) -> str:
-    """Says what helps where a newer opset has a narrower type."""
-    return " (--opset 25 stores them as they are)" if stored_bits(bits, 25) == bits else ""
+def _hint(bits: int, stored: int) -> str:
+    """Says what helps where a newer opset has a narrower type, for codes that are packed."""
+    helps = stored < _PLAIN_BITS and stored_bits(bits, 25) == bits
+    return " (--opset 25 stores them as they are)" if helps else ""

@@ -39,6 +39,16 @@ def test_every_layer_with_its_bits(opset: int, stored: int) -> None:
     )
 
 
+def test_forms_that_do_not_pack_store_eight_bits() -> None:
+    source = build(
+        "f (float[1,4,8,8] x, float[6,4,3,3] w) => (float[1,6,M,N] y) { y = Conv(x, w) }",
+        w=rng_weight(6, 4, 3, 3),
+    )
+    found = layer_weights(source, QuantPlan({"w": coded("int2")}), packed=False)
+    assert found == (LayerWeight("node_y", "Conv", 216, 2, 8),)
+    assert weights_text(found) == ("2 bits", "1 layer; 8 bits a weight in the file, 2 in 8")
+
+
 def layers(*bits: tuple[int, int]) -> tuple[LayerWeight, ...]:
     return tuple(LayerWeight(f"n{i}", "Conv", 100, *pair) for i, pair in enumerate(bits))
 
