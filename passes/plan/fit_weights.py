@@ -67,6 +67,8 @@ def _bias(node: ir.Node) -> npt.NDArray[np.float32] | None:
 class FitWeights(PlanPass):
     """Gives every planned weight its params, and codes where pairs had to be limited.
 
+    Codes that were chosen before, and their codebook, are given up: they belong to other scales.
+
     Attributes:
         p: Exponent of the error whose least decides the scales; None = the rules above.
     """
@@ -160,7 +162,7 @@ def _fit(  # noqa: PLR0913 (a weight, and all that bears on its scale)
         codes = quantize(weight, scale, zero, code_limits(wish.spec), axis)
     params = QParams(scale, np.zeros_like(scale, np.int32), found.method, found.p)
     stored = None if codes is None else kept(codes)
-    return replace(wish, params=params, codes=stored), "; ".join(reasons)
+    return replace(wish, params=params, codes=stored, levels=None), "; ".join(reasons)
 
 
 def _importance(

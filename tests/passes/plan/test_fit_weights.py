@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -232,3 +233,12 @@ def test_scales_of_few_bits_are_searched_by_what_the_inputs_weigh(dtype: str) ->
 def test_few_bits_leave_no_pair_to_limit() -> None:
     found, _ = fitted(conv(rng_weight(6, 8, 3, 3)), wish(dtype="int4"))
     assert found.codes is None
+
+
+def test_a_codebook_is_given_up_with_its_scales() -> None:
+    w = rng_weight(4, 3, 3, 3)
+    levels = np.array([-64, 0, 64], np.int32)
+    coded = replace(wish(), codes=np.zeros(w.shape, np.int32), levels=levels)
+    found, _ = fitted(conv(w), coded)
+    assert found.levels is None
+    assert np.unique(weight_codes(w, found)).size > levels.size
