@@ -29,6 +29,7 @@ class BatchNorm(NamedTuple):
     deviation: Array
     beta: Array
     spread: Array
+    epsilon: float
 
 
 def read_batchnorm(node: ir.Node) -> BatchNorm | str:
@@ -52,4 +53,5 @@ def read_batchnorm(node: ir.Node) -> BatchNorm | str:
     if not np.isfinite(inverse).all():
         return "a variance plus epsilon is not positive"
     scale, deviation = gamma * inverse, np.sqrt(np.maximum(variance, 0.0))
-    return BatchNorm(scale, beta - mean * scale, mean, deviation, beta, np.abs(scale) * deviation)
+    spread = np.abs(scale) * deviation
+    return BatchNorm(scale, beta - mean * scale, mean, deviation, beta, spread, epsilon)

@@ -11,19 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxq.graph.batchnorm import read_batchnorm
-from onnxq.graph.query import is_op, weight_of
+from onnxq.graph.query import is_op
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxq.graph.batchnorm import BatchNorm
     from onnxq.graph.qdq import GraphEditor
 
 __all__ = ["share_moments"]
 
-_EPSILON = 1e-5
 _FEWEST = 2
 
 
@@ -37,8 +35,7 @@ def share_moments(editor: GraphEditor) -> None:
     for node in editor.graph:
         norm = read_batchnorm(node) if is_op(node, "BatchNormalization") else ""
         if not isinstance(norm, str) and _is_single(node) and np.isfinite(norm.shift).all():
-            epsilon = node.attributes.get_float("epsilon", _EPSILON)
-            alike.setdefault((norm.scale.size, epsilon), []).append((node, norm))
+            alike.setdefault((norm.scale.size, norm.epsilon), []).append((node, norm))
     for (channels, epsilon), nodes in alike.items():
         if len(nodes) < _FEWEST:
             continue
@@ -53,5 +50,4 @@ def share_moments(editor: GraphEditor) -> None:
 
 
 def _is_single(node: ir.Node) -> bool:
-    weights = [weight_of(value) for value in node.inputs[1:5]]
-    return all(weight is not None and weight.dtype == np.float32 for weight in weights)
+    return all(value.dtype == ir.DataType.FLOAT for value in node.inputs[1:5] if value is not None)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     DType = TypeVar("DType", bound=np.generic)
 
-__all__ = ["from_rows", "groups_of", "outputs_first", "to_rows"]
+__all__ = ["from_rows", "groups_of", "groups_share_scales", "outputs_first", "to_rows"]
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -22,6 +22,11 @@ def groups_of(node: ir.Node) -> int:
     if node.op_type not in _CONVOLUTIONS:
         return 1
     return node.attributes.get_int("group", 1) or 1
+
+
+def groups_share_scales(node: ir.Node) -> bool:
+    """Says whether a scale per index of the channels' axis serves an output of every group."""
+    return node.op_type == "ConvTranspose" and groups_of(node) > 1
 
 
 def outputs_first(node: ir.Node, weight: npt.NDArray[DType]) -> npt.NDArray[DType]:

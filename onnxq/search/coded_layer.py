@@ -13,7 +13,7 @@ from onnxq.graph.bias import takes_shift
 from onnxq.graph.linear import linear_layer
 from onnxq.graph.query import weight_of
 from onnxq.graph.reach import Reach, reach_of
-from onnxq.graph.weight_rows import groups_of
+from onnxq.graph.weight_rows import groups_share_scales
 from onnxq.plan.quant_plan import Use
 from onnxq.plan.spec import PerBlock
 
@@ -116,6 +116,6 @@ def _fault_in_float(node: ir.Node, planned: ValuePlan) -> str | None:
         return layer
     if layer.alpha != 1 or not (layer.kind == "MatMul" or takes_shift(node)):
         return "it multiplies its product or its bias by a factor"
-    if layer.kind == "ConvTranspose" and groups_of(node) > 1 and planned.spec.axis is not None:
+    if groups_share_scales(node) and planned.spec.axis is not None:
         return "its groups share their scales"
     return None

@@ -58,7 +58,7 @@ class ReconstructBlocks(PlanPass):
 
     1. Where weights of few bits were rounded by what comes out of their layers, all layers on
        integers with codes are moved, in blocks between places where a single value crosses, or few
-       where no single one does.
+       where no single one does. Codes from a codebook stay: they have no even steps to move by.
     2. A block reads what the quantized model in front of it delivers, mixed with what the float
        model has there; its outputs are to be the float model's.
     3. Every fourth sample is held out. A block keeps its codes and scales unless its error on these

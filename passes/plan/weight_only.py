@@ -21,7 +21,7 @@ import numpy as np
 
 from onnxq.graph.query import heavy, weight_of
 from onnxq.graph.roles import weight_channel_axis
-from onnxq.graph.weight_rows import groups_of
+from onnxq.graph.weight_rows import groups_share_scales
 from onnxq.passbase import PlanContext, PlanPass
 from onnxq.plan.codebooks import takes_levels, worth_levels
 from onnxq.plan.note import Note, NoteKind
@@ -39,6 +39,7 @@ __all__ = ["QuantizeWeightsOnly"]
 
 _WEIGHT_POSITION = 1
 _BLOCK = 32
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,9 @@ class QuantizeWeightsOnly(PlanPass):
             granularity=self._granularity(node, real.shape),
         )
         plan = ValuePlan(spec, weight_params(real, spec))
-        coded = _one_scale_per_row(node) and takes_levels(
-            spec, context.target, context.model.graph.opset_imports[""]
-        )
-        return worth_levels(node, real, plan) if coded else plan
+        rows = node.op_type in _CONVOLUTIONS and not groups_share_scales(node)
+        coded = takes_levels(spec, context.target, context.model.graph.opset_imports[""])
+        return worth_levels(node, real, plan) if rows and coded else plan
 
     def _granularity(self, node: ir.Node, shape: tuple[int, ...]) -> Granularity:
         if not self.per_channel:
@@ -132,8 +132,3 @@ class QuantizeWeightsOnly(PlanPass):
         if blocked and shape[1 - axis] % _BLOCK == 0:
             return PerBlock(1 - axis, _BLOCK)
         return PerAxis(axis)
-
-
-def _one_scale_per_row(node: ir.Node) -> bool:
-    """Whether it is a convolution in which a scale belongs to one output channel."""
-    return node.op_type == "Conv" or (node.op_type == "ConvTranspose" and groups_of(node) == 1)

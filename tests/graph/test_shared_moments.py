@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from onnxq.graph.io import to_bytes
@@ -10,9 +9,6 @@ from onnxq.graph.qdq import GraphEditor
 from onnxq.graph.shared_moments import share_moments
 from tests.passes.rewrite.building import build, rng_weight
 from tests.support import feeds_for, run
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 
 def norms(second: str = "", channels: int = 6, count: int = 2) -> ir.Model:
@@ -80,3 +76,18 @@ def test_norms_of_unknown_moments_stay() -> None:
     source.graph.inputs.append(mean)
     made = shared(source)
     assert [v.name for v in made.graph[1].inputs[1:] if v] == ["g1", "b1", "m1", "v1"]
+
+
+def test_norms_of_other_types_and_without_a_finite_shift_stay() -> None:
+    wide = build(
+        """f (double[2,3,5,5] x, double[3] g, double[3] b, double[3] m, double[3] v) =>
+            (double[2,3,5,5] y) {
+            t = BatchNormalization(x, g, b, m, v) y = BatchNormalization(t, g, b, m, v) }""",
+        **{name: np.ones(3) for name in "gbmv"},
+    )
+    infinite = norms()
+    for name in ("m0", "m1"):
+        weight = np.full(6, np.inf, np.float32)
+        infinite.graph.initializers[name].const_value = ir.tensor(weight, name=name)
+    for source in (wide, infinite):
+        assert to_bytes(shared(source)) == to_bytes(source)
