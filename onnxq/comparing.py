@@ -21,7 +21,7 @@ from onnxq.data.calibration import CalibrationData
 from onnxq.data.given import given_files
 from onnxq.data.model_inputs import input_specs
 from onnxq.errors import ModelError, OnnxqError
-from onnxq.graph.choices import Choices
+from onnxq.graph.choices import Choices, told_choices
 from onnxq.graph.io import load
 from onnxq.manager import PassManager, silent, teller
 from onnxq.options import folder_option
@@ -37,6 +37,7 @@ from onnxq.runtime.layer_errors import Observer, OwnOutputs, own_errors, whole_e
 from onnxq.runtime.matching import match_layers
 from onnxq.runtime.reader_factors import reader_factors
 from onnxq.runtime.reference import choose_reference
+from onnxq.selection import repeating
 from onnxq.stages import rewritten
 from onnxq.tasks.base import Overrides
 
@@ -204,7 +205,7 @@ def _layers(case: _Case, tell: Progress) -> tuple[ComparedLayer, ...]:
     _, other, _, samples, threads = case
     numbers = case.numbers[:_LAYER_SAMPLES]
     probe = next(iter(samples.feeds(numbers[:1])))
-    folded = _folded(case.real, Choices(other))
+    folded = _folded(case.real, Choices(told_choices(other)))
     real = choose_reference([case.real, folded], other, probe, threads=threads)
     layers = match_layers(real, other, probe, threads=threads)
     observer = Observer(real, other, layers, threads=threads)
@@ -243,9 +244,9 @@ def _repaired(source: ModelSource) -> ir.Model:
 
 def _folded(real: ir.Model, choices: Choices) -> ir.Model:
     """Returns the model in the form whose weights a quantized one holds, if it has one."""
-    chosen = Config(passes=tuple(f"+{name}" for name in choices.passes))
     try:
-        return rewritten(real, PassManager(), chosen, float_rewrites(choices=choices))
+        rewrites = float_rewrites(choices=choices)
+        return rewritten(real, PassManager(), repeating(Config(), choices), rewrites)
     except OnnxqError:
         return real
 

@@ -189,7 +189,7 @@ class Config(Options):
         """
         if self.samples is not None:
             return self.samples
-        few = self.weights < _EIGHT or self.chooses_bits
+        few = min(self.weights, self.activations) < _EIGHT or self.chooses_bits
         return _SAMPLES_OF_FEW_BITS if few else SAMPLES
 
     @property

@@ -16,6 +16,7 @@ from onnxq.data.given import given_files
 from onnxq.errors import ConfigError, ModelError
 from onnxq.finishing import finished, front_of
 from onnxq.fitting import Fitting, values_to_observe
+from onnxq.graph.choices import Choices, told_choices
 from onnxq.graph.io import check_target, pending_model, to_bytes
 from onnxq.graph.spec import check_qdq
 from onnxq.graph.spec_integer import check_integer
@@ -40,6 +41,7 @@ from onnxq.runtime.probe import probe_feed
 from onnxq.runtime.providers import provider_called
 from onnxq.runtime.session import CPU, make_session, run_model
 from onnxq.runtime.survey import Survey
+from onnxq.selection import repeating
 from onnxq.stages import plan_context, read, rewritten
 from onnxq.targeting import chosen_target, with_fixed_shapes
 from onnxq.tasks.base import Overrides, TaskFidelity
@@ -101,11 +103,12 @@ def optimize(
     gatherer = Gatherer(source, original, samples, task, config, tell, as_qdq)
     manager = _manager(gatherer, foreign)
     shaped, warnings = with_fixed_shapes(original, samples, target, warnings)
-    model, prior = _rewritten(shaped, samples, manager, config, foreign)
+    planned = None if config.plan is None else load_plan(config.plan)
+    model, prior = _rewritten(shaped, samples, manager, config, foreign, planned)
     context = plan_context(model, target, samples.probes(), samples.spread, config.cores, prior)
     points: tuple[FrontPoint, ...] = ()
-    if config.plan is not None:
-        plan = load_plan(config.plan)
+    if planned is not None:
+        plan = planned
     else:
         plan = manager.revise(context, deciding_passes(config, with_data=samples.any), QuantPlan())
         if samples.any:
@@ -113,6 +116,7 @@ def optimize(
         judge = partial(_judged, original, context, task, samples, config)
         fitting = Fitting(manager, context, plan, task, foreign, size)
         plan, points = fitting.complete(config, judge, tell)
+        plan = replace(plan, choices=told_choices(model))
     check_plan(plan, model, target, context.shapes)
     quantized = manager.lower(model, lowering_of(plan, model, target, config.form))
     _CHECKS[config.format](quantized)
@@ -186,17 +190,23 @@ def _made_probes(original: ir.Model, foreign: ForeignPasses) -> list[Feed]:
 # ---- rewrite and plan ----------------------------------------------------------------------------
 
 
-def _rewritten(
+def _rewritten(  # noqa: PLR0913 (what a run consists of)
     original: ir.Model,
     samples: CalibrationData,
     manager: PassManager,
     config: Config,
     foreign: ForeignPasses,
+    planned: QuantPlan | None,
 ) -> tuple[ir.Model, Prior]:
-    """Returns the float model that is quantized, and what BatchNormalization told of its values."""
+    """Returns the float model that is quantized, and what BatchNormalization told of its values.
+
+    What rewrites chose by samples for the model that ``planned`` is of is chosen again.
+    """
     survey = Survey(samples.spread, config.cores) if samples.any else None
+    choices = Choices(planned.choices) if planned is not None and planned.choices else None
+    config = config if choices is None else repeating(config, choices)
     prior: Prior = {}
-    own = float_rewrites(prior, survey=survey, integer=samples.any, config=config)
+    own = float_rewrites(prior, survey=survey, choices=choices, integer=samples.any, config=config)
     return rewritten(original, manager, config, [*own, *foreign.rewrites], prior), prior
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from onnxq.config import Config
+    from onnxq.graph.choices import Choices
     from onnxq.pass_options import PassOption
     from onnxq.pipeline_file import Step
 
@@ -60,6 +61,15 @@ def may_run(config: Config, name: str) -> bool:
         alone = _alone(config)
         return not alone or name in alone or name in _added(config)
     return name in pipeline.names or None in (pipeline.rewrite, pipeline.plan)
+
+
+def repeating(config: Config, choices: Choices) -> Config:
+    """Returns options with which the passes run that made ``choices``, unless a pipeline says."""
+    if config.pipeline is not None:
+        return config
+    return dataclasses.replace(
+        config, passes=(*config.passes, *(f"+{name}" for name in choices.passes))
+    )
 
 
 def arranged(

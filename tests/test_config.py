@@ -27,6 +27,7 @@ def test_few_bits_of_activations_are_searched_for_unless_a_method_is_given() -> 
 
 def test_few_bits_take_more_samples_unless_their_number_is_given() -> None:
     assert Config(weights=4).sample_count == 256
+    assert Config(activations=4).sample_count == 256
     assert Config.of({"budget": "size=0.2x"}).sample_count == 256
     searched = {"minimize": "size", "require": "agreement>=0.9"}
     assert Config.of(searched).sample_count == 256

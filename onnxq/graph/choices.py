@@ -37,6 +37,7 @@ __all__ = [
     "note_choice",
     "numbered_factors",
     "storable",
+    "told_choices",
 ]
 
 _KEY = "onnxq.choices"
@@ -49,17 +50,17 @@ _DTYPES = {
 
 
 class Choices:
-    """The choices that a model's metadata tell, to be taken in turn.
+    """Choices that were written down, to be taken in turn.
 
     Args:
-        model: Left as it is. Notes that cannot be read count as none.
+        notes: As :func:`told_choices` returns them. Those that cannot be read count as none.
     """
 
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, notes: str) -> None:
         try:
             self._rest = [
                 (str(kind), {str(name): _decoded(*packed) for name, packed in values.items()})
-                for kind, values in json.loads(model.metadata_props.get(_KEY, "[]"))
+                for kind, values in json.loads(notes)
             ]
         except (ValueError, KeyError, TypeError, AttributeError):
             self._rest = []
@@ -76,6 +77,11 @@ class Choices:
         return self._rest.pop(0)[1]
 
 
+def told_choices(model: ir.Model) -> str:
+    """Returns the choices that a model's metadata tell, a JSON list."""
+    return model.metadata_props.get(_KEY, "[]")
+
+
 def note_choice(model: ir.Model, kind: str, chosen: Chosen) -> None:
     """Writes a choice down behind those that the model tells already.
 
@@ -84,7 +90,7 @@ def note_choice(model: ir.Model, kind: str, chosen: Chosen) -> None:
         kind: The name of a pass, followed by "/" and more if it chooses several things.
         chosen: Value name → array [n], kept as float32 or, if it holds integers, uint32.
     """
-    notes = json.loads(model.metadata_props.get(_KEY, "[]"))
+    notes = json.loads(told_choices(model))
     notes.append([kind, {name: _encoded(array) for name, array in chosen.items()}])
     model.metadata_props[_KEY] = json.dumps(notes, separators=(",", ":"))
 

@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
     Indices = npt.NDArray[np.int64]
 
-__all__ = ["ChannelRows", "Migration", "RowReader", "migration"]
+__all__ = ["Bits", "ChannelRows", "Migration", "RowReader", "migration"]
 
 _ALPHAS = tuple(number / 10 for number in range(11))
-_CODES = (0, 255)
 # Parts of the range among which the one of least squared error is taken, as calibration does.
-_CUTS = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2)
+_CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 # Channels and weights narrower than this part of the widest count as that wide.
 _FLOOR = 1e-4
 # Products per row that are computed: of a greater layer, evenly spaced outputs.
@@ -77,6 +76,18 @@ class RowReader:
     numbers: Indices
 
 
+class Bits(NamedTuple):
+    """How many bits codes have.
+
+    Attributes:
+        weight: Of a weight's.
+        activation: Of an activation's.
+    """
+
+    weight: int = 8
+    activation: int = 8
+
+
 class Migration(NamedTuple):
     """What to divide channels by.
 
@@ -92,7 +103,11 @@ class Migration(NamedTuple):
 
 
 def migration(
-    readers: Sequence[RowReader], count: int, *, per_channel: bool = True, bits: int = 8
+    readers: Sequence[RowReader],
+    count: int,
+    *,
+    per_channel: bool = True,
+    bits: Bits | None = None,
 ) -> Migration | None:
     """Returns the migration of least error for all ``readers`` together.
 
@@ -100,12 +115,13 @@ def migration(
         readers: All that read the channels; at least one.
         count: How many factors there are.
         per_channel: Whether weights get a scale for each output channel, or one in all.
-        bits: Of a weight's codes.
+        bits: Of the codes; None = 8 each.
 
     Returns:
         None where no migration is better than none.
     """
-    judged = [_Judge(reader, per_channel=per_channel, bits=bits) for reader in readers]
+    widths = Bits() if bits is None else bits
+    judged = [_Judge(reader, widths, per_channel=per_channel) for reader in readers]
     wide, heavy = (_floored(most) for most in _extents(readers, judged, count))
     least = before = _error(judged, np.ones(count))
     found: Migration | None = None
@@ -144,13 +160,14 @@ def _floored(most: Array) -> Array:
 class _Judge:
     """Measures the errors that quantization leaves behind one reader."""
 
-    def __init__(self, reader: RowReader, *, per_channel: bool, bits: int) -> None:
+    def __init__(self, reader: RowReader, bits: Bits, *, per_channel: bool) -> None:
         groups, _, outputs, taps = reader.weight.shape
         step = -(-groups * outputs * taps // _PRODUCTS)
         self._weight = reader.weight[:, :, ::step].astype(np.float32)
         self._source, self._numbers = reader.source, reader.numbers
         self._per_channel = per_channel
-        self._highest = 2 ** (bits - 1) - 1
+        self._highest = 2 ** (bits.weight - 1) - 1
+        self._codes = (0, 2**bits.activation - 1)
         self._exact = self._product(reader.source.rows, self._weight)
         power = np.square(reader.source.rows, dtype=np.float64).mean(axis=0)
         energy = np.square(self._weight, dtype=np.float64).sum(axis=3)
@@ -183,8 +200,8 @@ class _Judge:
         low, high = float((self._source.low / by).min()), float((self._source.high / by).max())
         best, least = rows, np.inf
         for cut in _CUTS:
-            scale, zero = affine_params(cut * low, cut * high, _CODES)
-            coded = dequantize(quantize(rows, scale, zero, _CODES), scale, zero)
+            scale, zero = affine_params(cut * low, cut * high, self._codes)
+            coded = dequantize(quantize(rows, scale, zero, self._codes), scale, zero)
             error = float(np.square(coded - rows, dtype=np.float64).sum())
             if error < least:
                 best, least = coded, error

@@ -16,6 +16,7 @@ A plan file is JSON with one line per entry::
      "float_nodes": {"node": "reason"},
      "kept_float": ["node"],
      "half": ["node"],
+     "choices": [["smooth-activations", {"x": ["bfloat16", "base64 of an array"]}]],
      "notes": [{"kind": "info", "source": "fit-weights", "where": "node", "text": "…"}]
     }
 
@@ -56,6 +57,7 @@ _SECTIONS = (
     "float_nodes",
     "kept_float",
     "half",
+    "choices",
     "notes",
 )
 
@@ -102,6 +104,7 @@ def load_plan(path: str | os.PathLike[str]) -> QuantPlan:
         else {},
         kept_float=_read_names(parts.get("kept_float")),
         half=_read_names(parts.get("half")),
+        choices=_read_choices(parts["choices"]) if "choices" in parts else "",
         notes=tuple(_read_note(entry) for entry in parts["notes"].elements())
         if "notes" in parts
         else (),
@@ -119,6 +122,7 @@ def _document(plan: QuantPlan) -> dict[str, Any]:
         "float_nodes": dict(plan.float_nodes),
         "kept_float": sorted(plan.kept_float),
         "half": sorted(plan.half),
+        **({"choices": json.loads(plan.choices)} if plan.choices else {}),
         "notes": [
             {"kind": n.kind.value, "source": n.source, "where": n.where, "text": n.text}
             for n in plan.notes
@@ -214,6 +218,10 @@ def _read_shifts(section: Entry) -> dict[str, npt.NDArray[np.float32]]:
             entry.fail("must be a list with one number per output channel")
         shifts[name] = shift
     return shifts
+
+
+def _read_choices(section: Entry) -> str:
+    return json.dumps([entry.data for entry in section.elements()], separators=(",", ":"))
 
 
 def _read_note(entry: Entry) -> Note:

@@ -83,6 +83,8 @@ class QuantPlan:
         half: Names of nodes that compute in half precision; they read and write no codes.
         bit_costs: Name of a layer → bits → what its weight in so many was expected to cost at the
             outputs, where bits were chosen by that; for the report.
+        choices: What rewrites chose by samples in the model that the plan is of, as
+            ``onnxq.graph.choices`` tells it; empty = it is not known.
         notes: What was decided where and why, in order.
     """
 
@@ -95,6 +97,7 @@ class QuantPlan:
     kept_float: frozenset[str] = frozenset()
     half: frozenset[str] = frozenset()
     bit_costs: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    choices: str = ""
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from onnxq.passes.plan.share_params import ShareParams
 from onnxq.passes.plan.split_outliers import SplitOutliers
 from onnxq.passes.plan.store_weights import StoreWeights
 from onnxq.passes.plan.weight_only import QuantizeWeightsOnly
+from onnxq.passes.plan.widen_activations import WidenActivations
 from onnxq.passes.plan.widen_weights import WidenWeights
 from onnxq.plan.quant_plan import QuantPlan
 from onnxq.revising import guarded
@@ -203,22 +204,23 @@ def fitting_passes(  # noqa: PLR0913 (all but two are named at the call)
     def replan(context: PlanContext, forced: Mapping[str, str]) -> QuantPlan:
         plan = decide(context, forced)
         for revision in itertools.takewhile(lambda p: p.name != KeepSignal.name, passes):
-            if revision.name in others:
+            if revision.name in {p.name for p in foreign}:
                 plan = guarded(revision, context, plan).plan
             else:
                 plan = revision.revise(context, plan)
         return plan
 
-    others = {p.name for p in foreign}
     bits = BitSearch(
         at_outputs, lambda *at: _refitted(passes, *at), lower, replan, float_bytes, config
     )
+    ranges = FitActivations(_start(config))
     passes: list[PlanPass] = [
         LeaveUnseen(decide),
         ShareParams(),
         NarrowActivations(config.activations),
+        WidenActivations(at_outputs, ranges),
         WidenWeights(at_outputs),
-        FitActivations(_start(config)),
+        ranges,
         SplitOutliers(),
         FitWeights(),
         KeepSignal(lower, replan),

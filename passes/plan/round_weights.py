@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxq.graph.on_disk import kept
+from onnxq.graph.query import heavy
 from onnxq.graph.weight_rows import from_rows, groups_of, to_rows
 from onnxq.numerics.rounded import METHODS, Wanted, rounded
 from onnxq.pass_options import choice, switch, whole
@@ -58,9 +59,9 @@ class RoundWeights(PlanPass):
 
     1. A layer is rounded if its weight has fewer than 8 bits and scales per channel or one scale,
        no other layer reads the weight, and no channels of its input are quantized apart. With 8
-       bits it is rounded if a layer before it in the graph has fewer, for whose errors it makes
-       up. Layers that compute in float with a stored weight are rounded as those on integers, and
-       in 8 bits wherever they are: nothing else is off there.
+       bits it is rounded if it reads fewer, or a layer before it in the graph has or reads fewer:
+       it makes up for what they cost. Layers that compute in float with a stored weight are
+       rounded as those on integers, and in 8 bits wherever they are: nothing else is off there.
     2. A bias, where the layer has one or can have one, makes up for the difference of the means.
     3. On integers, no scale is so small that the bias would leave int32, and no code so large that
        two of them would saturate where products are added in 16 bits.
@@ -165,7 +166,8 @@ def _layers(model: ir.Model, plan: QuantPlan) -> tuple[dict[str, CodedLayer], li
     """Rule 1: returns the layers to round by name, and why others of few bits are not."""
     layers, refusals, behind = {}, [], False
     for node in model.graph:
-        few = _few_bits(node, plan)
+        few = _few_bits(node, plan, 1)
+        behind = behind or (heavy(node) and _few_bits(node, plan, 0))
         real = str(node.name) in plan.float_nodes
         found = coded_layer(node, plan) if few or behind or real else None
         if isinstance(found, CodedLayer):
@@ -176,9 +178,9 @@ def _layers(model: ir.Model, plan: QuantPlan) -> tuple[dict[str, CodedLayer], li
     return layers, refusals
 
 
-def _few_bits(node: ir.Node, plan: QuantPlan) -> bool:
-    value = node.inputs[1] if len(node.inputs) > 1 else None
-    planned = None if value is None else plan.of(str(value.name), Use(str(node.name), 1))
+def _few_bits(node: ir.Node, plan: QuantPlan, position: int) -> bool:
+    value = node.inputs[position] if len(node.inputs) > position else None
+    planned = None if value is None else plan.of(str(value.name), Use(str(node.name), position))
     return planned is not None and planned.spec.dtype.bits < _FEW_BITS
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnxq.numerics.migration import Bits
 from onnxq.passes.rewrite.absorb_biases import AbsorbBiasesPass
 from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
 from onnxq.passes.rewrite.flatten_shape import FlattenShapePass
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["float_rewrites"]
 
+_EIGHT = 8
+# Weights rounded by what comes out of their layers err as little as the nearest codes of more bits.
+_BITS_OF_ROUNDING = 2
+
 
 def float_rewrites(
     prior: Prior | None = None,
@@ -60,7 +65,7 @@ def float_rewrites(
             per output channel.
     """
     per_channel = config is None or config.weight_granularity == "channel"
-    bits = 8 if config is None else config.weights
+    bits = None if config is None else Bits(_weight_bits(config), config.activations)
     return [
         FoldDimensionsPass(),
         FlattenShapePass(),
@@ -85,3 +90,9 @@ def float_rewrites(
         AbsorbBiasesPass(prior, survey, choices),
         ReorderChannelsPass(prior, survey, choices),
     ]
+
+
+def _weight_bits(config: Config) -> int:
+    """Returns how many bits weights are as good as, with the nearest codes."""
+    gain = 0 if config.rounding == "nearest" else _BITS_OF_ROUNDING
+    return min(config.weights + gain, _EIGHT)

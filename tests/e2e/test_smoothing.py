@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import onnxq
-from onnxq.graph.choices import Choices
-from onnxq.graph.io import load
+from onnxq.graph.choices import Choices, told_choices
+from onnxq.graph.io import load, to_bytes
 from tests.passes.rewrite.building import build, rng_weight
 from tests.planted import damage_codes
 from tools.models.testset import MODELS, pictures_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
     import onnx_ir as ir
 
@@ -54,7 +56,7 @@ def block() -> ir.Model:
 def result() -> Result:
     """Of the shipped transformer, by default."""
     made = onnxq.optimize(load(VIT), PICTURES, preprocess=RECIPE, threads=1)
-    assert Choices(made.model).passes == ("smooth-activations",)
+    assert Choices(told_choices(made.model)).passes == ("smooth-activations",)
     return made
 
 
@@ -101,9 +103,20 @@ def test_what_would_drown_stays_on_integers() -> None:
     assert sqnr(after) > 30
 
 
+def test_a_plan_makes_the_same_of_other_samples(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    made = onnxq.optimize(block(), samples(), threads=1, save_plan=file)
+    assert "smooth-activations" in file.read_text()
+    other = {"x": 3 * samples()["x"][::-1, :, ::-1]}
+    again = onnxq.optimize(block(), other, threads=1, plan=file)
+    assert to_bytes(again.model) == to_bytes(made.model)
+
+
 def test_factors_are_judged_at_the_bits_that_weights_will_have() -> None:
     many, few = (
-        Choices(optimized("channel", weights=bits).model).take("smooth-activations")["n"]
+        Choices(told_choices(optimized("channel", weights=bits).model)).take("smooth-activations")[
+            "n"
+        ]
         for bits in (8, 3)
     )
     assert np.abs(np.log(few / many)).max() > 0.1

@@ -16,6 +16,7 @@ from onnxq.graph.choices import (
     note_choice,
     numbered_factors,
     storable,
+    told_choices,
 )
 from onnxq.graph.io import load, to_bytes
 from tests.support import model
@@ -39,7 +40,7 @@ _ARRAYS = st.one_of(
 def test_a_choice_is_kept_in_the_file(chosen: dict[str, npt.NDArray[np.float32]]) -> None:
     written = relu()
     note_choice(written, "a", chosen)
-    found = Choices(load(to_bytes(written))).take("a")
+    found = Choices(told_choices(load(to_bytes(written)))).take("a")
     assert found.keys() == chosen.keys()
     for name, array in chosen.items():
         np.testing.assert_array_equal(found[name], array)
@@ -49,7 +50,7 @@ def test_choices_are_taken_in_turn_and_once() -> None:
     written = relu()
     for kind, number in (("a", 1.0), ("b/c", 2.0), ("a", 3.0)):
         note_choice(written, kind, {"v": np.array([number])})
-    choices = Choices(written)
+    choices = Choices(told_choices(written))
     assert choices.passes == ("a", "b")
     assert choices.take("b/c") == {}
     found = [choices.take(kind).get("v") for kind in ("a", "a", "b/c", "a", "a")]
@@ -60,7 +61,7 @@ def test_choices_are_forgotten() -> None:
     written = relu()
     note_choice(written, "a", {"v": np.ones(2)})
     forget_choices(written)
-    assert Choices(written).passes == ()
+    assert Choices(told_choices(written)).passes == ()
     forget_choices(written)
 
 
@@ -82,7 +83,7 @@ def test_choices_are_forgotten() -> None:
 def test_what_cannot_be_read_counts_as_no_choice(text: str) -> None:
     written = relu()
     written.metadata_props["onnxq.choices"] = text
-    assert Choices(written).passes == ()
+    assert Choices(told_choices(written)).passes == ()
 
 
 @given(arrays(np.float64, 9, elements=st.floats(1e-9, 1e9)))
@@ -92,7 +93,7 @@ def test_what_is_storable_takes_two_bytes_and_is_close(numbers: npt.NDArray[np.f
     exact, full = relu(), relu()
     note_choice(exact, "a", {"v": rounded})
     note_choice(full, "a", {"v": np.append(rounded[1:], np.float32(1.001))})
-    np.testing.assert_array_equal(Choices(exact).take("a")["v"], rounded)
+    np.testing.assert_array_equal(Choices(told_choices(exact)).take("a")["v"], rounded)
     sizes = [len(written.metadata_props["onnxq.choices"]) for written in (exact, full)]
     assert sizes[1] - sizes[0] == 24 - 1
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxq.numerics.migration import ChannelRows, Migration, RowReader, migration
+from onnxq.numerics.migration import Bits, ChannelRows, Migration, RowReader, migration
 
 ROWS, INPUTS, OUTPUTS = 200, 24, 16
 
@@ -53,11 +53,11 @@ def units(item: RowReader) -> npt.NDArray[np.float64]:
     return np.asarray(np.sqrt(power @ np.square(table(item))), np.float64)
 
 
-def noise(item: RowReader, bits: int = 8) -> float:
-    """The error of a layer of one group with weights of ``bits``, by other code, not clipped."""
+def noise(item: RowReader, bits: Bits) -> float:
+    """The error of a layer of one group with codes of ``bits``, by other code, not clipped."""
     rows, weights = item.source.rows.astype(np.float64), table(item)
-    step = np.asarray((max(0, rows.max()) - min(0, rows.min())) / 255)
-    steps = np.abs(weights).max(axis=0) / (2 ** (bits - 1) - 1)
+    step = np.asarray((max(0, rows.max()) - min(0, rows.min())) / (2**bits.activation - 1))
+    steps = np.abs(weights).max(axis=0) / (2 ** (bits.weight - 1) - 1)
     wrong = coded(rows, step) @ coded(weights, steps) - rows @ weights
     return float(np.square(wrong / units(item)).mean())
 
@@ -68,9 +68,11 @@ def heavy(*items: RowReader) -> npt.NDArray[np.float64]:
     return np.asarray(np.max(most, (0, 1)), np.float64)
 
 
-@pytest.mark.parametrize(("bits", "least"), [(8, 10), (4, 2)])
+@pytest.mark.parametrize(
+    ("bits", "least"), [(Bits(), 10), (Bits(weight=4), 2), (Bits(activation=4), 4)]
+)
 def test_planted_outliers_are_migrated_and_the_error_falls_by_what_is_told(
-    bits: int, least: float
+    bits: Bits, least: float
 ) -> None:
     item = reader(outliers())
     found = migration([item], INPUTS, bits=bits)
@@ -82,9 +84,16 @@ def test_planted_outliers_are_migrated_and_the_error_falls_by_what_is_told(
 
 
 def test_weights_of_few_bits_take_less_over() -> None:
-    many, few = (migration([reader(outliers())], INPUTS, bits=bits) for bits in (8, 3))
+    many, few = (migration([reader(outliers())], INPUTS, bits=Bits(n)) for n in (8, 3))
     assert many is not None
     assert few is None or few.alpha < many.alpha
+
+
+def test_activations_of_few_bits_give_more_away() -> None:
+    many, few = (migration([reader(outliers())], INPUTS, bits=Bits(6, n)) for n in (8, 4))
+    assert many is not None
+    assert few is not None
+    assert few.alpha > many.alpha
 
 
 def test_the_scales_are_those_of_the_paper() -> None:

@@ -64,6 +64,7 @@ def everything() -> QuantPlan:
         groups=(frozenset({"x", "a", "q"}), frozenset({"c"})),
         bias_shift={"node": np.array([0.1, -3e-5], np.float32)},
         float_nodes={"head": "output tail: 5 µs"},
+        choices='[["pass/part",{"x":["bfloat16","AAA="]}]]',
         notes=(Note(NoteKind.REFUSED, "pass", "head", "a\nreason"),),
     )
 
@@ -101,7 +102,13 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert list(back.bias_shift) == ["node"]
     np.testing.assert_array_equal(back.bias_shift["node"], plan.bias_shift["node"], strict=True)
     assert back.float_nodes == plan.float_nodes
+    assert back.choices == plan.choices
     assert back.notes == plan.notes
+
+
+@pytest.mark.parametrize("choices", ["", "[]"])
+def test_no_choices_are_told_from_unknown_ones(choices: str, tmp_path: Path) -> None:
+    assert saved(QuantPlan(choices=choices), tmp_path).choices == choices
 
 
 def test_an_empty_plan_comes_back(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import pytest
 
 from onnxq.passes.lower.qdq import LowerToQdq
 from onnxq.passes.plan.assign_integers import AssignIntegers
+from onnxq.passes.plan.fit_activations import FitActivations
 from onnxq.passes.plan.fit_weights import FitWeights
+from onnxq.passes.plan.narrow_activations import NarrowActivations
 from onnxq.passes.plan.round_weights import RoundWeights
 from onnxq.plan.check import check_plan
 from onnxq.plan.note import NoteKind
-from onnxq.plan.quant_plan import Use
+from onnxq.plan.quant_plan import QuantPlan, Use
 from onnxq.plan.spec import IntType
 from onnxq.plan.stored_weight import stored_weight
 from onnxq.plan.target import load_target
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from onnxq.passbase import PlanContext
-    from onnxq.plan.quant_plan import QuantPlan
 
 _TEXT = """f (float[1,4,8,8] x, float[8,4,3,3] w, float[8] b, float[8,1,3,3] d, float[6,8,1,1] v,
     float[3,6] g) => (float[1,3] y) {
@@ -149,6 +150,17 @@ def test_every_layer_gets_codes_in_range_and_a_bias_shift() -> None:
     assert set(better.bias_shift) == _LAYERS
     fired = {note.where for note in better.notes if note.kind is NoteKind.FIRED}
     assert fired >= _LAYERS
+
+
+def test_rule_1_eight_bits_are_rounded_behind_activations_of_few() -> None:
+    context = context_of(source())
+    wide = plan_for(context, AssignIntegers())
+    assert revised(RoundWeights(lower), context, wide) is wide
+    plan = revised(NarrowActivations(4), context, revised(AssignIntegers(), context, QuantPlan()))
+    plan = revised(FitWeights(), context, revised(FitActivations(), context, plan))
+    better = revised(RoundWeights(lower), context, plan)
+    assert set(better.bias_shift) == _LAYERS - {"node_c"}
+    assert sqnr(context, better) > sqnr(context, plan)
 
 
 def test_the_written_model_computes_what_the_passes_saw() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from onnxq.graph.choices import Choices
+from onnxq.graph.choices import Choices, told_choices
 from onnxq.graph.query import weight_of
 from onnxq.passes.rewrite.absorb_biases import AbsorbBiasesPass
 from onnxq.passes.rewrite.equalize_layers import EqualizeLayersPass
@@ -77,7 +77,7 @@ def test_choices_are_repeated(
     chooser = kind(survey=survey(first, batch=2)).configured(options)  # type: ignore[call-arg]
     assert chooser(first).modified
     second = source.clone()
-    assert kind(choices=Choices(first))(second).modified  # type: ignore[call-arg]
+    assert kind(choices=Choices(told_choices(first)))(second).modified  # type: ignore[call-arg]
     assert second.metadata_props == first.metadata_props
     for name, weight in first.graph.initializers.items():
         found, wanted = weight_of(second.graph.initializers[name]), weight_of(weight)
@@ -91,5 +91,5 @@ def test_where_nothing_was_chosen_nothing_is_done(
     kind: type[RewritePass], make: Callable[[], ir.Model], options: dict[str, object]
 ) -> None:
     source = make()
-    repeating = kind(choices=Choices(source)).configured(options)  # type: ignore[call-arg]
+    repeating = kind(choices=Choices(told_choices(source))).configured(options)  # type: ignore[call-arg]
     assert not repeating(source).modified

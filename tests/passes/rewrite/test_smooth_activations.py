@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from onnxq.graph.choices import note_choice
 from onnxq.graph.query import weight_of
+from onnxq.numerics.migration import Bits
 from onnxq.passes.rewrite.smooth_activations import SmoothActivationsPass
 from onnxq.runtime.survey import Survey
 from tests.passes.rewrite.building import Outcome, build, rewritten, rng_weight
@@ -38,7 +39,7 @@ def survey(source: ir.Model, count: int = 8, batch: int = 2) -> Survey:
 def smoothed(
     source: ir.Model, *, per_channel: bool = True, bits: int = 8, convolutions: bool = False
 ) -> Outcome:
-    made = SmoothActivationsPass({}, survey(source), per_channel=per_channel, bits=bits)
+    made = SmoothActivationsPass({}, survey(source), per_channel=per_channel, bits=Bits(bits))
     return rewritten(made.configured({"convolutions": convolutions}), source)
 
 
@@ -288,6 +289,27 @@ def test_what_is_added_on_axis_1_is_multiplied_along() -> None:
         v=rng_weight(5, C, 1, 1),
     )
     assert smoothed(source, convolutions=True).modified
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_rule_5_convolutions_are_treated_where_activations_have_few_bits(bits: int) -> None:
+    even = rng_weight(5, 2 * C, 1, 1)
+    even[:, OUTLIERS] /= 60
+    source = build(
+        f"""f (float[2,4,8,8] x, float[{C},4,3,3] w, float[{C},4,3,3] u, float[5,{2 * C},1,1] v)
+            => (float[2,5,6,6] y) {{
+            c = Conv(x, w)
+            d = Conv(x, u)
+            e = Concat<axis=1>(c, d)
+            y = Conv(e, v) }}""",
+        w=wide(C, 4, 3, 3),
+        u=rng_weight(C, 4, 3, 3, seed=1),
+        v=even,
+    )
+    rewrite = SmoothActivationsPass({}, survey(source), bits=Bits(activation=bits))
+    assert rewritten(rewrite, source).modified == (bits < 8)
+    rows = np.abs(weight(source, "c")).max(axis=(1, 2, 3))
+    assert (rows[OUTLIERS].max() > 20 * np.delete(rows, OUTLIERS).max()) == (bits == 8)
 
 
 def test_recorded_means_are_multiplied_along() -> None:
