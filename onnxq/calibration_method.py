@@ -31,8 +31,8 @@ class CalibrationMethod(NamedTuple):
         name: "minmax", "percentile", "kl", "mse", "lp", "adaptive-lp", "pd" or
             "auto".
         percent: For percentile: how much of the values the range holds, in (50, 100].
-        p: For lp: the exponent of the error, 1 to 4; mse has 2, and so has what a search starts
-            from. None where no error is minimized.
+        p: For lp: the exponent of the error, 1 to 4; mse has 2. Of what a search starts from.
+            None where no error is minimized.
     """
 
     name: str
@@ -41,7 +41,7 @@ class CalibrationMethod(NamedTuple):
 
     @property
     def searches(self) -> bool:
-        """Whether it is more than a fit: passes of its own, which start from what mse finds."""
+        """Whether it is more than a fit: passes of its own, which start from what a fit finds."""
         return self.name in _SEARCHES
 
     @classmethod

@@ -26,6 +26,7 @@ __all__ = ["METRICS", "SAMPLES", "CalibrationMethod", "Config", "Options", "Requ
 
 SAMPLES = 64
 """How many samples are taken unless the options say otherwise."""
+_START_OF_FEW_BITS = 2.5
 _SAMPLES_OF_FEW_BITS = 256
 _EIGHT = 8
 _OF_BLOCKS = ("blocks", "flexround")
@@ -166,8 +167,14 @@ class Config(Options):
 
     @property
     def calibration_method(self) -> CalibrationMethod:
-        """:attr:`calibration`, with None resolved, taken apart."""
-        return CalibrationMethod.parse(self.calibration_text)
+        """:attr:`calibration`, with None resolved, taken apart.
+
+        A search starts from p = 2 with 8 bits, where no other is better, and from p = 2.5 with
+        fewer, which is better for most models (``tools/study/calibration.md``).
+        """
+        method = CalibrationMethod.parse(self.calibration_text)
+        narrow = method.searches and self.activations < _EIGHT
+        return method._replace(p=_START_OF_FEW_BITS) if narrow else method
 
     @property
     def calibration_text(self) -> str:

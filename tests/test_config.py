@@ -21,7 +21,7 @@ def test_the_defaults_are_valid() -> None:
 
 
 def test_few_bits_of_activations_are_searched_for_unless_a_method_is_given() -> None:
-    assert Config(activations=4).calibration_method == CalibrationMethod("adaptive-lp", p=2.0)
+    assert Config(activations=4).calibration_method == CalibrationMethod("adaptive-lp", p=2.5)
     assert Config(activations=4, calibration="mse").calibration_method.name == "mse"
 
 

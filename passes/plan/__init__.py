@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 _EIGHT = 8
+_SQUARES = 2.0
 NEEDED = frozenset({LeaveUnseen.name, FitActivations.name, FitWeights.name})
 """Names of the fitting passes that nothing works without."""
 
@@ -83,7 +84,10 @@ def _search(config: Config) -> frozenset[str]:
 
 def _start(config: Config) -> str:
     """Returns the method of the ranges that a search starts from, or that there is no search."""
-    return "mse" if config.calibration_method.searches else config.calibration_text
+    method = config.calibration_method
+    if not method.searches:
+        return config.calibration_text
+    return "mse" if method.p == _SQUARES else f"lp:{method.p:g}"
 
 
 def _searches(
@@ -106,6 +110,7 @@ def _searches(
             at_outputs,
             lambda p: FitActivations(f"lp:{p}"),
             FitWeights,
+            start=config.calibration_method.p or _SQUARES,
             weights=(config.weights < _EIGHT or bool(config.budget)) and not rounded,
             rounded=rounded,
             correct=corrected,
@@ -113,7 +118,7 @@ def _searches(
         PredictionDifference(
             simulate,
             at_outputs,
-            lambda factor: FitActivations("mse", factor, ranges),
+            lambda factor: FitActivations(_start(config), factor, ranges),
             FitWeights,
             rounded=rounded,
             correct=corrected,

@@ -32,7 +32,7 @@ __all__ = ["AdaptiveLp"]
 EXPONENTS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """The p that are tried."""
 
-_START = EXPONENTS.index(2.0)
+_SQUARES = 2.0
 _EIGHT = 8
 
 
@@ -53,6 +53,7 @@ class AdaptiveLp(PlanPass):
             searched.
         at_outputs: Makes the loss of the task for the float model.
         fitting: Makes the pass that fits all activations for a p.
+        start: The p of the ranges that the plan has; one that is not tried counts as 2.
         fitting_weights: Makes the pass that fits all weights for a p; None = as by default.
         weights: Whether to choose for weights as well.
         rounded: Whether weights of few bits are rounded behind (rule 4).
@@ -76,6 +77,7 @@ class AdaptiveLp(PlanPass):
     at_outputs: Callable[[ir.Model], OutputLoss]
     fitting: Callable[[float], PlanPass]
     fitting_weights: Callable[[float | None], PlanPass]
+    start: float = 2.0
     weights: bool = False
     rounded: bool = False
     correct: PlanPass | None = None
@@ -89,7 +91,7 @@ class AdaptiveLp(PlanPass):
 
         def activations(plan: QuantPlan) -> list[Site]:
             fits = [Fit(_label(p), self._fitted(context, plan, p)) for p in EXPONENTS]
-            return activation_sites(context.model, plan, fits, _START)
+            return activation_sites(context.model, plan, fits, _index(self.start))
 
         def weights(plan: QuantPlan) -> list[Site]:
             bare = without_weights(plan, context.model)
@@ -114,6 +116,10 @@ class AdaptiveLp(PlanPass):
         return refitted(context, plan, self.fitting(p), self.fitting_weights(None))
 
 
+def _index(p: float) -> int:
+    return EXPONENTS.index(p if p in EXPONENTS else _SQUARES)
+
+
 def _label(p: float | None) -> str:
     return "greatest magnitude" if p is None else f"p {p:g}"
 
@@ -121,4 +127,4 @@ def _label(p: float | None) -> str:
 def _starts(plan: QuantPlan) -> dict[int, int]:
     """Rule 2."""
     bits = {value.spec.dtype.bits for value in plan.values.values()}
-    return {number: len(EXPONENTS) if number >= _EIGHT else _START for number in bits}
+    return {number: len(EXPONENTS) if number >= _EIGHT else _index(_SQUARES) for number in bits}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -184,6 +184,34 @@ def test_runs_where_the_calibration_asks_for_it(calibration: str, joins: bool) -
     passes = fitting_passes(Config(calibration=calibration), lowered, simulate=simulated)
 
     assert ("adaptive-lp" in [one.name for one in passes]) is joins
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "start"),
+    [
+        ({"calibration": "adaptive-lp"}, "mse", 2.0),
+        ({"activations": 4}, "lp:2.5", 2.5),
+        ({"calibration": "lp:3", "passes": ("+adaptive-lp",)}, "lp:3", 3.0),
+    ],
+)
+def test_starts_from_the_ranges_that_the_plan_has(
+    options: dict[str, Any], method: str, start: float
+) -> None:
+    passes = {one.name: one for one in fitting_passes(Config(**options), lowered)}
+    ranges, found = passes["fit-activations"], passes["adaptive-lp"]
+    assert isinstance(ranges, FitActivations)
+    assert isinstance(found, AdaptiveLp)
+    assert (ranges.method, found.start) == (method, start)
+
+
+@pytest.mark.parametrize(("start", "label"), [(2.5, "p 2.5 →"), (2.2, "p 2 →")])
+def test_choices_are_told_from_the_p_that_it_starts_with(start: float, label: str) -> None:
+    _, context, plan = skewed()
+    plan = revised(FitActivations(f"lp:{start}"), context, plan)
+    found = revised(search(margin=0.0, start=start), context, plan)
+    notes = [n for n in found.notes if n.source == "adaptive-lp" and n.kind is NoteKind.FIRED]
+    assert notes
+    assert label in notes[0].text
 
 
 def test_a_pipeline_file_names_the_pass_and_not_a_method() -> None:
