@@ -13,7 +13,9 @@
    room for what the samples do not show (``onnxq.numerics.channel_ranges``); behind a Sigmoid no
    more than ±:data:`_LOGIT`, where it is within 0.0001 of 0 or 1. Where convolutions read it, the
    scales balance its noise against theirs (``onnxq.numerics.channel_scales``), and all channels
-   share one zero point.
+   share one zero point. With fewer than 8 bits they cover 0.8 of a channel's range: measured at
+   W4A4, covering 1, 0.85, 0.75 and 0.65 of it, SqueezeNet 76.2, 80.2, 83.0 and 79.8 % agreement,
+   FastestDet 58.4, 60.3, 61.1 and 56.3 % of boxes, UltraFace 88.6, 89.6, 86.9 and 80.2 %.
 7. Where the target's zero point is fixed, the range is as wide on both sides of 0.
 """
 
@@ -63,6 +65,9 @@ _HARD_SWISH_KNEE = 3.0
 _LOGIT = 9.0
 _MOVING = ("Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 _WEIGHT_QMAX = 127
+_FEW_BITS = 8
+# Of each channel's range: with few codes, its far end is not worth steps as large.
+_COVERED_BY_FEW_BITS = 0.8
 
 
 def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -182,6 +187,7 @@ class FitActivations(PlanPass):
         if not per_channel:
             return params
         own = _own_scales(merged, float(params.zero_point), limits) * self.stretch
+        own *= _COVERED_BY_FEW_BITS if wish.spec.dtype.bits < _FEW_BITS else 1.0
         return _for_convolutions([_reader(node, plan) for node in readers], merged, params, own)
 
     def _measure(self, found: FittedRange) -> tuple[str, float | None, float]:

@@ -6,9 +6,10 @@ rounding to few bits changes and H the curvature of the task's loss, an activati
 (``onnxq.search.rounding_costs``), each alone in the float model; only the order counts here.
 Dong et al. 2020, "HAWQ-V2", section 3.3, choose bits of activations by the curvature as well.
 
-Measured at W4A4 with `mse`, share 0 → 0.15 (agreement or F1 of boxes, and what the metric loses):
+Measured at W4A4 with ``mse``, share 0 → 0.15 (agreement or F1 of boxes, and what the metric loses):
 SqueezeNet 72.6 → 78.8 %, 4.8 → 5.4; MobileNetV1 0.25 72.0 → 79.4 %, 7.2 → 4.0; FastestDet 49.1 →
-56.8 %, 6.5 → 4.2; UltraFace 60.0 → 79.4 %, 9.3 → 4.2.
+56.8 %, 6.5 → 4.2; UltraFace 60.0 → 79.4 %, 9.3 → 4.2. With ``lp:2.5``, 0.15 → 0.25: YOLOv5-Lite s
+67.9 → 74.5 %, 6.7 → 5.9.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class WidenActivations(PlanPass):
 
     at_outputs: Callable[[ir.Model], OutputLoss]
     fitting: PlanPass
-    share: float = 0.15
+    share: float = 0.2
 
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with wider types of activations, which have no params yet."""

@@ -319,6 +319,16 @@ def test_rule_6_channels_alike_have_the_best_single_scale(source: ir.Model) -> N
     np.testing.assert_allclose(found.scale, fitted(source, stats)["x"].scale, rtol=0.01)
 
 
+def test_rule_6_few_bits_leave_the_far_end_of_a_channel_out() -> None:
+    source = _reader((4, 1, 1, 1), 4)
+    stats = {"x": _channels(np.zeros(4), [1, 2, 4, 8])}
+    many, few = (
+        fitted(source, stats, {"x": wish(dtype, axis=1)})["x"] for dtype in ("uint8", "uint4")
+    )
+    np.testing.assert_allclose(many.scale * 255, [1, 2, 4, 8], rtol=0.01)
+    np.testing.assert_allclose(few.scale * 15, [0.8, 1.6, 3.2, 6.4], rtol=0.01)
+
+
 @READERS
 def test_rule_6_behind_relu_the_common_zero_point_is_the_least_code(source: ir.Model) -> None:
     stats = {"x": _channels(np.zeros(4), [1, 2, 3, 0.001])}
