@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from onnxq.budget import Budget
-from onnxq.calibration_method import ADAPTIVE, AUTO, CalibrationMethod
+from onnxq.calibration_method import AUTO, CalibrationMethod
 from onnxq.errors import ConfigError
 from onnxq.options import FIDELITIES, METRICS, READERS, Requirement, flag
 from onnxq.pipeline_file import Pipeline
@@ -26,7 +26,7 @@ __all__ = ["METRICS", "SAMPLES", "CalibrationMethod", "Config", "Options", "Requ
 
 SAMPLES = 64
 """How many samples are taken unless the options say otherwise."""
-_START_OF_FEW_BITS = 2.5
+_P_OF_FEW_BITS = 2.5
 _SAMPLES_OF_FEW_BITS = 256
 _EIGHT = 8
 _OF_BLOCKS = ("blocks", "flexround")
@@ -169,23 +169,22 @@ class Config(Options):
     def calibration_method(self) -> CalibrationMethod:
         """:attr:`calibration`, with None resolved, taken apart.
 
-        A search starts from p = 2 with 8 bits, where no other is better, and from p = 2.5 with
-        fewer, which is better for most models (``tools/study/calibration.md``).
+        A search starts from the p that is best without one.
         """
         method = CalibrationMethod.parse(self.calibration_text)
         narrow = method.searches and self.activations < _EIGHT
-        return method._replace(p=_START_OF_FEW_BITS) if narrow else method
+        return method._replace(p=_P_OF_FEW_BITS) if narrow else method
 
     @property
     def calibration_text(self) -> str:
         """:attr:`calibration`, with None resolved.
 
-        What 4 bits cut off or leave coarse costs more than 8 bits do, and another P suits every
-        model, so that a search is worth its time.
+        With 8 bits no p is better than 2, with fewer 2.5 is, and a search finds little more
+        (``tools/study/calibration.md``).
         """
         if self.calibration is not None:
             return self.calibration
-        return "mse" if self.activations >= _EIGHT else ADAPTIVE
+        return "mse" if self.activations >= _EIGHT else f"lp:{_P_OF_FEW_BITS:g}"
 
     @property
     def sample_count(self) -> int:

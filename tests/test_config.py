@@ -21,7 +21,9 @@ def test_the_defaults_are_valid() -> None:
 
 
 def test_few_bits_of_activations_are_searched_for_unless_a_method_is_given() -> None:
-    assert Config(activations=4).calibration_method == CalibrationMethod("adaptive-lp", p=2.5)
+    assert Config(activations=4).calibration_method == CalibrationMethod("lp", p=2.5)
+    searched = Config(activations=4, calibration="adaptive-lp").calibration_method
+    assert searched == CalibrationMethod("adaptive-lp", p=2.5)
     assert Config(activations=4, calibration="mse").calibration_method.name == "mse"
 
 

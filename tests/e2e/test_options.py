@@ -162,15 +162,20 @@ def test_four_bit_activations_are_what_layers_multiply() -> None:
     assert 8 < made.fidelity.sqnr["y"] < optimized().fidelity.sqnr["y"]
 
 
-def test_four_bit_activations_are_searched_for_unless_told_otherwise() -> None:
-    def ran(**options: object) -> bool:
-        return "adaptive-lp" in [entry.name for entry in optimized(**options).trace]
-
-    assert ran(activations=4)
-    assert not ran()
-    assert not ran(activations=4, calibration="mse")
-    assert not ran(activations=4, skip=("adaptive-lp",))
-    assert not ran(activations=4, passes=("correct-bias",))
+@pytest.mark.parametrize(
+    ("options", "p"),
+    [
+        ({"activations": 8}, 2.0),
+        ({"activations": 4}, 2.5),
+        ({"activations": 4, "calibration": "mse"}, 2.0),
+    ],
+)
+def test_four_bit_activations_have_an_exponent_of_their_own(
+    options: dict[str, object], p: float
+) -> None:
+    params = optimized(**options).plan.values["r1"].params
+    assert params is not None
+    assert params.p == p
 
 
 def test_a_plan_of_four_bits_can_be_replayed(tmp_path: Path) -> None:

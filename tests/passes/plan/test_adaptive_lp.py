@@ -190,7 +190,7 @@ def test_runs_where_the_calibration_asks_for_it(calibration: str, joins: bool) -
     ("options", "method", "start"),
     [
         ({"calibration": "adaptive-lp"}, "mse", 2.0),
-        ({"activations": 4}, "lp:2.5", 2.5),
+        ({"calibration": "adaptive-lp", "activations": 4}, "lp:2.5", 2.5),
         ({"calibration": "lp:3", "passes": ("+adaptive-lp",)}, "lp:3", 3.0),
     ],
 )
