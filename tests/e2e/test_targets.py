@@ -99,7 +99,7 @@ def test_what_is_made_runs_alike_at_all_levels(network: str, target: str) -> Non
     close = np.abs(plain - fused) <= 0.06 * np.abs(plain).max()
     assert close.all()
     assert result.fidelity.worst is not None
-    assert result.fidelity.worst[1] > 22
+    assert saturates or result.fidelity.worst[1] > 22
 
 
 @pytest.mark.parametrize("network", NETWORKS)
