@@ -246,7 +246,7 @@ def _folded(real: ir.Model, choices: Choices) -> ir.Model:
     """Returns the model in the form whose weights a quantized one holds, if it has one."""
     try:
         rewrites = float_rewrites(choices=choices)
-        return rewritten(real, PassManager(), repeating(Config(), choices), rewrites)
+        return rewritten(real, PassManager(), repeating(Config(), choices.passes), rewrites)
     except OnnxqError:
         return real
 

@@ -204,7 +204,7 @@ def _rewritten(  # noqa: PLR0913 (what a run consists of)
     """
     survey = Survey(samples.spread, config.cores) if samples.any else None
     choices = Choices(planned.choices) if planned is not None and planned.choices else None
-    config = config if choices is None else repeating(config, choices)
+    config = config if choices is None else repeating(config, choices.passes)
     prior: Prior = {}
     own = float_rewrites(prior, survey=survey, choices=choices, integer=samples.any, config=config)
     return rewritten(original, manager, config, [*own, *foreign.rewrites], prior), prior

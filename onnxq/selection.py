@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from onnxq.config import Config
-    from onnxq.graph.choices import Choices
     from onnxq.pass_options import PassOption
     from onnxq.pipeline_file import Step
 
-__all__ = ["arranged", "check_names", "check_pipeline", "may_run"]
+__all__ = ["arranged", "check_names", "check_pipeline", "may_run", "repeating"]
 
 
 class Selectable(Protocol):
@@ -63,13 +62,11 @@ def may_run(config: Config, name: str) -> bool:
     return name in pipeline.names or None in (pipeline.rewrite, pipeline.plan)
 
 
-def repeating(config: Config, choices: Choices) -> Config:
-    """Returns options with which the passes run that made ``choices``, unless a pipeline says."""
+def repeating(config: Config, names: Iterable[str]) -> Config:
+    """Returns options with which these passes run too, unless a pipeline says which do."""
     if config.pipeline is not None:
         return config
-    return dataclasses.replace(
-        config, passes=(*config.passes, *(f"+{name}" for name in choices.passes))
-    )
+    return dataclasses.replace(config, passes=(*config.passes, *(f"+{name}" for name in names)))
 
 
 def arranged(
