@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from onnxq.errors import ConfigError
 
-__all__ = ["ADAPTIVE", "AUTO", "CALIBRATION_METHODS", "CalibrationMethod"]
+__all__ = ["AUTO", "CALIBRATION_METHODS", "CalibrationMethod"]
 
 CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
 """What there is to fit a range by, for people; others search beyond."""
@@ -15,10 +15,7 @@ CALIBRATION_METHODS = "mse, minmax, kl, percentile[:PERCENT] or lp:P"
 AUTO = "auto"
 """The method that tries one after the other."""
 
-ADAPTIVE = "adaptive-lp"
-"""The method that chooses the P of every range."""
-
-_SEARCHES = (ADAPTIVE, "pd", AUTO)
+_SEARCHES = ("adaptive-lp", "pd", AUTO)
 
 _PERCENT = 99.99
 _SQUARES = 2.0

@@ -82,8 +82,8 @@ class Config(Options):
         minimize: "size" or "latency" to look for the smallest or fastest model that does what
             ``require`` asks for; None = not to look.
         pareto: Where to write the front of bits and sizes as CSV.
-        calibration: How activation ranges are fitted; None = "mse", and "adaptive-lp" below 8 bits
-            of activations. See :attr:`calibration_method`.
+        calibration: How activation ranges are fitted; None = "mse", and "lp:2.5" below 8 bits of
+            activations. See :attr:`calibration_method`.
         rounding: How weights of fewer than 8 bits are rounded.
         weight_granularity: "channel" for one scale per output channel, "tensor" for one in all.
         target: What the model will run on.

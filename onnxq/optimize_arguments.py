@@ -86,7 +86,7 @@ Samples = Annotated[
     typer.Option(
         metavar="N",
         help="Samples to use, spread over sub-folders; 0 = all; 64 unless given, or 256 where "
-        "weights may have few bits.",
+        "weights or activations may have few bits.",
     ),
 ]
 Weights = Annotated[int, typer.Option(metavar="BITS", help="Bits of a weight: 8, 4, 3 or 2.")]
@@ -95,7 +95,7 @@ Activations = Annotated[
     typer.Option(
         metavar="BITS",
         help="Bits of what layers multiply by their weights: 8, or 4 (8 at the first and the last "
-        "layers).",
+        "layers, and where 4 would cost most).",
     ),
 ]
 Budget = Annotated[
@@ -138,7 +138,7 @@ Calibration = Annotated[
         metavar="METHOD",
         help="How activation ranges are fitted: mse, minmax, kl, percentile[:PERCENT], lp:P with "
         "P from 1 to 4; adaptive-lp or pd, which choose P or the width by the loss at the outputs; "
-        "auto, which tries all of these, the cheap ones first. Default: mse; adaptive-lp with "
+        "auto, which tries all of these, the cheap ones first. Default: mse; lp:2.5 with "
         "--activations 4.",
     ),
 ]

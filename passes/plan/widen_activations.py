@@ -22,7 +22,7 @@ from onnxq.errors import ModelError
 from onnxq.graph.query import macs
 from onnxq.pass_options import number
 from onnxq.passbase import PlanContext, PlanPass
-from onnxq.plan.activation_sites import activation_sites, multiplying_layers, narrowed
+from onnxq.plan.activation_sites import activation_sites, narrowed
 from onnxq.plan.note import Note, NoteKind
 from onnxq.search.rounding_costs import rounding_costs
 
@@ -67,11 +67,8 @@ class WidenActivations(PlanPass):
     def revise(self, context: PlanContext, plan: QuantPlan) -> QuantPlan:
         """Returns ``plan`` with wider types of activations, which have no params yet."""
         wide = context.target.activation
-        sites = [
-            site
-            for site in activation_sites(context.model.graph, plan)
-            if plan.values[site.name].spec.dtype.bits < wide.bits
-        ]
+        every = activation_sites(context.model.graph, plan)
+        sites = [one for one in every if plan.values[one.name].spec.dtype.bits < wide.bits]
         feeds = list(context.samples(_SAMPLES)) if sites and self.share else []
         if not feeds:
             return plan
@@ -80,7 +77,7 @@ class WidenActivations(PlanPass):
         except ModelError as error:
             text = f"what bits cost is not known: {error}"
             return plan.with_notes([Note(NoteKind.REFUSED, self.name, "graph", text)])
-        whole = _products(_layers(context.model.graph, plan), context)
+        whole = sum(_products(site.layers, context) for site in every)
         return self._widened(context, plan, costs, whole)
 
     def _costs(
@@ -131,11 +128,6 @@ def _read(site: ActivationSite) -> list[str]:
     """Returns the names of the members that layers multiply: others hold the same rounding."""
     read = {str(node.inputs[0].name) for node in site.layers}  # type: ignore[union-attr]
     return [name for name in site.members if name in read]
-
-
-def _layers(graph: ir.Graph, plan: QuantPlan) -> list[ir.Node]:
-    values = [*graph.inputs, *(out for node in graph for out in node.outputs)]
-    return [node for v in values if v.name in plan.values for node in multiplying_layers(v, plan)]
 
 
 def _products(layers: Iterable[ir.Node], context: PlanContext) -> int:
