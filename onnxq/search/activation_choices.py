@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from onnxq.graph.query import macs
 from onnxq.plan.activation_sites import activation_sites, narrowed
 from onnxq.plan.allocation import Choice, Option
-from onnxq.search.cost_method import AUTO, cost_method, run_seconds
+from onnxq.search.cost_method import AUTO, MEASURED, QUADRATIC, cost_method, run_seconds
 from onnxq.search.rounding_costs import rounded_values, rounding_costs
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["ActivationChoices"]
 
 _NARROW = (4,)
-_MEASURED, _QUADRATIC = "measured", "quadratic"
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,14 @@ class ActivationChoices:
         """
         model, shapes = self.context.model, self.context.shapes
         many = len(rounded_values(model, self.loss, plan))
-        wanted = AUTO if method == _MEASURED else _QUADRATIC
+        wanted = AUTO if method == MEASURED else QUADRATIC
         how = cost_method(wanted, many, len(self.feeds), run_seconds(model, shapes))
         return rounding_costs(
             model,
             self.loss,
             self.feeds[: how.samples],
             plan,
-            measured=how.name == _MEASURED,
+            measured=how.name == MEASURED,
             seed=self.seed,
             threads=self.context.threads,
         )
@@ -89,7 +88,7 @@ class ActivationChoices:
         own = self.context.target.activation.bits
         widths = [bits for bits in _NARROW if bits in self.context.target.activation_bits]
         sites = activation_sites(self.context.model.graph, plan)
-        if method not in (_MEASURED, _QUADRATIC) or not widths or not sites:
+        if method not in (MEASURED, QUADRATIC) or not widths or not sites:
             return []
         names = [name for site in sites for name in site.members]
         costs = {own: self._costs(plan, names, method)}

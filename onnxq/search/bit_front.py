@@ -2,12 +2,16 @@
 
 A budget of size is one of the file that will be written, so what is chosen is lowered and measured.
 What the count had missed is taken off the budget, and the choice made anew.
+
+Where several methods told what widths cost, each makes its choice. The one whose loss is least with
+all layers rounded is taken (:mod:`onnxq.search.joint_loss`): costs of single layers need not add
+up.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from onnxq.budget import Budget
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
 
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.timing import Timing
+
+    Costs = Mapping[str, Mapping[int, float]]
 
 __all__ = ["BitFront", "Chosen"]
 
@@ -74,12 +80,15 @@ class Chosen:
         allocation: The bits, and what they take of each resource.
         size: Bytes of the file.
         spent: Of each budget, in their order.
+        joint: Method → the loss with all layers rounded as its costs would have it; empty where
+            there is one method alone.
     """
 
     plan: QuantPlan
     allocation: Allocation
     size: int
     spent: tuple[Spent, ...]
+    joint: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +108,8 @@ class BitFront:
         hint: What to do where a budget cannot be met.
         method: How losses were found.
         meaning: What they are, in words.
+        others: Method → weight → bits → loss, as other methods found it.
+        joint: Bits of all weights → the loss with all of them; asked where there are others.
     """
 
     choices: tuple[Choice, ...]
@@ -111,6 +122,8 @@ class BitFront:
     hint: str = ""
     method: str = ""
     meaning: str = ""
+    others: Mapping[str, Costs] = field(default_factory=dict)
+    joint: Callable[[Mapping[str, int]], float] | None = None
 
     def at(self, budgets: Sequence[Budget]) -> Chosen:
         """Returns the plan of least loss.
@@ -122,9 +135,11 @@ class BitFront:
         most = min((one.bound for one in limits if one.resource == _SIZE), default=math.inf)
         missed = 0
         for _ in range(_ATTEMPTS):
-            found = allocate(choices, [_less(limit, missed) for limit in limits], timing)
-            if isinstance(found, Shortage):
-                self._refuse(budgets[found.number], found.least + missed, whole)
+            within = [_less(limit, missed) for limit in limits]
+            own = allocate(choices, within, timing)
+            if isinstance(own, Shortage):
+                self._refuse(budgets[own.number], own.least + missed, whole)
+            found, joint = self._judged(own, choices, within, timing)
             plan = self.planned(found)
             size = self.size_of(plan)
             if size <= most:
@@ -136,11 +151,43 @@ class BitFront:
         for number, budget in enumerate(budgets):
             others = [_less(limit, missed) for at, limit in enumerate(limits) if at != number]
             free = allocate(choices, others, timing)
-            binds = isinstance(free, Allocation) and free.loss < found.loss * (1 - _NOTHING)
+            binds = isinstance(free, Allocation) and free.loss < own.loss * (1 - _NOTHING)
             used = size if budget.resource == _SIZE else found.used[budget.resource]
             amount = budget.amount(used, whole.get(budget.resource, 1.0))
             spent.append(Spent(budget, amount, binds))
-        return Chosen(plan, found, size, tuple(spent))
+        return Chosen(plan, found, size, tuple(spent), joint)
+
+    def _judged(
+        self,
+        own: Allocation,
+        choices: Sequence[Choice],
+        limits: Sequence[Limit],
+        timing: Timing | None,
+    ) -> tuple[Allocation, dict[str, float]]:
+        """Returns the best of what the methods choose, and the loss with each, all layers rounded.
+
+        Args:
+            own: The choice by the losses of ``choices``.
+            choices: What there is to choose from.
+            limits: Hold for all.
+            timing: As for :func:`onnxq.plan.allocation.allocate`.
+        """
+        if self.joint is None or not self.others:
+            return own, {}
+        rivals = {self.method: own}
+        for method, costs in self.others.items():
+            priced = [_priced(choice, costs.get(choice.name, {})) for choice in choices]
+            other = allocate(priced, limits, timing)
+            assert isinstance(other, Allocation), "what a choice costs is no part of any limit"
+            rivals[method] = _repriced(other, choices)
+        weights = [one.name for one in choices if one.name and not one.products]
+        joint = {}
+        for method, rival in rivals.items():
+            options = {name: rival.options[name] for name in weights}
+            alone = sum(option.loss for option in options.values())
+            together = self.joint({name: option.bits for name, option in options.items()})
+            joint[method] = rival.loss - alone + together
+        return rivals[min(joint, key=lambda method: joint[method])], joint
 
     def ends(self, resource: str, budgets: Sequence[Budget] = ()) -> tuple[float, float]:
         """Returns the least of a resource that there is, and what the least loss takes of it.
@@ -199,3 +246,21 @@ class BitFront:
 
 def _less(limit: Limit, missed: float) -> Limit:
     return Limit(limit.resource, limit.bound - missed) if limit.resource == _SIZE else limit
+
+
+def _priced(choice: Choice, costs: Mapping[int, float]) -> Choice:
+    """Returns ``choice`` with other losses, where they are known."""
+    options = [replace(one, loss=costs.get(one.bits, one.loss)) for one in choice.options]
+    return replace(choice, options=options)
+
+
+def _repriced(found: Allocation, choices: Sequence[Choice]) -> Allocation:
+    """Returns the same with the losses of ``choices``."""
+    options, loss = {}, found.loss
+    for choice in choices:
+        taken = found.options[choice.name]
+        options[choice.name] = next(
+            one for one in choice.options if (one.bits, one.real) == (taken.bits, taken.real)
+        )
+        loss += options[choice.name].loss - taken.loss
+    return replace(found, options=options, loss=loss)

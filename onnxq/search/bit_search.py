@@ -114,6 +114,8 @@ class _Finder:
             hint=self._hint(),
             method=found.method,
             meaning=found.text,
+            others=found.others,
+            joint=found.joint,
         )
 
     def _choices_of_activations(self, method: str) -> list[tuple[Choice, ActivationSite]]:

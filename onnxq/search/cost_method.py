@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-__all__ = ["AUTO", "CostMethod", "cost_method", "run_seconds"]
+__all__ = ["AUTO", "MEASURED", "QUADRATIC", "CostMethod", "cost_method", "run_seconds"]
 
+MEASURED, QUADRATIC = "measured", "quadratic"
 AUTO = "auto"
-"""The choice between "measured" and "quadratic"."""
+"""The choice between these two."""
 
 _LIMIT_SECONDS = 90.0
 _FEWEST, _MOST = 8, 256
-_MEASURED, _QUADRATIC = "measured", "quadratic"
 _MEANINGS = {
-    _MEASURED: "the task's loss with one layer alone rounded, measured",
-    _QUADRATIC: "the task's loss with one layer alone rounded, by its curvature",
+    MEASURED: "the task's loss with one layer alone rounded, measured",
+    QUADRATIC: "the task's loss with one layer alone rounded, by its curvature",
     "trace": "mean trace of the curvature of the task's loss, times squared rounding",
     "eigenvalue": "top eigenvalue of the curvature of the task's loss, times mean squared rounding",
     "sqnr": "noise over signal at the outputs with one layer alone rounded",
@@ -49,9 +49,14 @@ class CostMethod(NamedTuple):
     samples: int
     reason: str = ""
 
+    @classmethod
+    def curvature(cls, reason: str = "") -> CostMethod:
+        """Returns the way that takes one gradient for all layers and widths."""
+        return cls(QUADRATIC, _MOST, reason)
+
     def measured(self, reason: str) -> CostMethod:
         """Returns the way that needs nothing but runs, on as many samples as are affordable."""
-        return CostMethod(_MEASURED, min(self.samples, _FEWEST), reason)
+        return CostMethod(MEASURED, min(self.samples, _FEWEST), reason)
 
     def text(self, samples: int) -> str:
         """Returns what the costs are, given how many samples there were."""
@@ -75,9 +80,9 @@ def cost_method(wanted: str, changes: int, samples: int, seconds: float) -> Cost
     affordable = many if many * each <= _LIMIT_SECONDS else int(_LIMIT_SECONDS / each)
     if affordable >= min(many, _FEWEST):
         reason = f"affordable for {changes} models"
-        return CostMethod(_MEASURED, affordable, reason)
+        return CostMethod(MEASURED, affordable, reason)
     reason = f"to measure {changes} models would take {_FEWEST * each:.0f} s or more"
-    return CostMethod(_QUADRATIC, _MOST, reason)
+    return CostMethod.curvature(reason)
 
 
 def run_seconds(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> float:

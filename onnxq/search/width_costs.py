@@ -1,14 +1,27 @@
-"""What every width of every layer's weight costs at the outputs, after the rounding to come."""
+"""What every width of every layer's weight costs at the outputs, after the rounding to come.
+
+What "auto" measures of single layers need not add up for all of them, nor does what curvature tells
+hold far away. Where it measures, both are found, and the loss with all layers rounded can be asked
+for to decide between what follows from them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from onnxq.errors import ModelError
 from onnxq.plan.codebooks import takes_levels
 from onnxq.search.bit_costs import bit_costs
-from onnxq.search.cost_method import AUTO, cost_method, run_seconds
+from onnxq.search.cost_method import (
+    AUTO,
+    MEASURED,
+    QUADRATIC,
+    CostMethod,
+    cost_method,
+    run_seconds,
+)
+from onnxq.search.joint_loss import JointLoss, Judgement
 from onnxq.search.weight_changes import nearest_changes, rounded_changes
 
 if TYPE_CHECKING:
@@ -21,8 +34,6 @@ if TYPE_CHECKING:
     from onnxq.plan.quant_plan import QuantPlan
     from onnxq.plan.spec import QuantSpec
     from onnxq.runtime.session import Feed
-    from onnxq.search.bit_costs import Changes
-    from onnxq.search.cost_method import CostMethod
     from onnxq.tasks.loss import OutputLoss
 
     Costs = dict[str, dict[int, float]]
@@ -31,14 +42,8 @@ __all__ = ["WidthCosts", "width_costs"]
 
 _FEW_BITS = 8
 _NEAREST = "nearest"
-_WITHOUT_GRADIENT = ("measured", "sqnr")
-
-
-class _Judgement(NamedTuple):
-    """What rounding changes, and samples to judge it by."""
-
-    changes: Changes
-    feeds: Sequence[Feed]
+_WITHOUT_GRADIENT = (MEASURED, "sqnr")
+_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,15 @@ class WidthCosts:
         costs: Name of a weight → bits → cost.
         method: How.
         text: What the costs are, in words.
+        others: Method → what another one found, where there is a choice of methods.
+        joint: Bits of all weights → the loss with them, where there are others.
     """
 
     costs: Costs
     method: str
     text: str
+    others: Mapping[str, Costs] = field(default_factory=dict)
+    joint: JointLoss | None = None
 
 
 def width_costs(  # noqa: PLR0913 (what there is to read, one by one)
@@ -92,7 +101,17 @@ def width_costs(  # noqa: PLR0913 (what there is to read, one by one)
             raise ModelError(f"{error}; --sensitivity measured needs no gradient") from error
         how = how.measured("the model has no gradient")
         costs = _mean(context, loss, judgements, how, config.seed)
-    return WidthCosts(costs, how.name, how.text(len(feeds)))
+    found = WidthCosts(costs, how.name, how.text(len(feeds)))
+    if method != AUTO or how.name != MEASURED:
+        return found
+    try:
+        others = {QUADRATIC: _mean(context, loss, judgements, CostMethod.curvature(), config.seed)}
+    except ModelError:
+        return found
+    each = -(-_TOGETHER // len(judgements))
+    some = [Judgement(one.changes, _spread(one.feeds, each)) for one in judgements]
+    joint = JointLoss(context.model, loss, some, context.threads)
+    return replace(found, others=others, joint=joint)
 
 
 def _judgements(
@@ -101,11 +120,11 @@ def _judgements(
     plans: Mapping[int, QuantPlan],
     feeds: Sequence[Feed],
     config: Config,
-) -> Iterator[_Judgement]:
+) -> Iterator[Judgement]:
     """Yields what rounding changes, each with samples that it did not fit."""
     nearest = nearest_changes(layers, plans)
     if config.rounding == _NEAREST or len(feeds) < 2:
-        yield _Judgement(nearest, feeds)
+        yield Judgement(nearest, feeds)
         return
     few = {bits: plan for bits, plan in plans.items() if bits < _FEW_BITS}
     opset = context.model.graph.opset_imports[""]
@@ -120,13 +139,13 @@ def _judgements(
             codebook=codebook, threads=context.threads,
         )  # fmt: skip
         changes = {name: {**change, **better.get(name, {})} for name, change in nearest.items()}
-        yield _Judgement(changes, judges)
+        yield Judgement(changes, judges)
 
 
 def _mean(
     context: PlanContext,
     loss: OutputLoss,
-    judgements: Sequence[_Judgement],
+    judgements: Sequence[Judgement],
     how: CostMethod,
     seed: int,
 ) -> Costs:

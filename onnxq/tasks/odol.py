@@ -13,9 +13,9 @@ a picture and class c, on raw heads before suppression:
     n            = max(1, Σ w_i over i with s_i ≥ FOREGROUND)
 
 D is Bernoulli's divergence with ε = :data:`INWARD`, which ignores noise on scores far below it. L
-is 1 - GIoU where boxes can be decoded. Elsewhere it is the L1 distance, in units of a cell's side
-where box numbers are distances in cells: of the numbers as they are where there are four, else of
-the means of four distributions over bins (generalized focal loss, Li et al. 2020).
+is 1 - GIoU where boxes can be decoded. Elsewhere it is the L1 distance over the mean side of a box
+whose numbers are the distances of its sides: of the numbers as they are where there are four, else
+of the means of four distributions over bins (generalized focal loss, Li et al. 2020).
 
 The mean is over pictures; n ≥ 1 keeps pictures in which next to nothing is detected from
 counting as much as full ones.
@@ -52,8 +52,11 @@ FOREGROUND = 0.1
 BACKGROUND = 0.1
 """Weight of all other places: what appears there is wrong, however many there are."""
 
-LOCALISATION = 1.0
-"""Weight of the localisation."""
+LOCALISATION = 0.25
+"""Weight of the localisation. A box counts as found while it overlaps by half, and a rounded model's
+boxes are off by far more than its scores: with a weight of 1 they are nine tenths of the loss, and
+what is chosen by it has the worse scores (``tools/study/calibration.md``).
+"""
 
 INWARD = 0.01
 """ε of the classes' divergence."""

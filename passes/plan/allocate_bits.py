@@ -104,6 +104,9 @@ class AllocateBits(PlanPass):
             for one in chosen.spent
         ]
         texts.append(f"{front.method} cost: {chosen.allocation.loss:.4g} in all; {front.meaning}")
+        if chosen.joint:
+            told = ", ".join(f"{loss:.4g} ({method})" for method, loss in chosen.joint.items())
+            texts.append(f"with all layers rounded as each method chooses: {told}; least taken")
         return [Note(NoteKind.INFO, self.name, "graph", text) for text in texts]
 
 

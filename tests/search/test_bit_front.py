@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -103,3 +103,45 @@ def test_too_small_a_budget_says_the_least(missed: int, budget: str, least: str)
     message = f"--budget size={budget} cannot be met: the least is {least}.*, or pray"
     with pytest.raises(RequirementError, match=message):
         front(missed).at([Budget.parse(f"size={budget}")])
+
+
+def judged(losses: dict[tuple[int, int], float]) -> BitFront:
+    """The front where another method finds "v" the dearer one, and what was measured together."""
+    return replace(
+        front(),
+        method="measured",
+        others={"quadratic": {"w": {4: 1.5, 8: 1.0}, "v": {4: 4.0, 8: 0.5}}},
+        joint=lambda bits: losses[bits["w"], bits["v"]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "wanted"),
+    [({(8, 4): 3.0, (4, 8): 2.5}, [4, 8]), ({(8, 4): 2.5, (4, 8): 3.0}, [8, 4])],
+)
+def test_of_what_methods_choose_the_least_loss_with_all_layers_rounded(
+    losses: dict[tuple[int, int], float], wanted: list[int]
+) -> None:
+    budget = Budget.parse("size=0.22x")
+    found = judged(losses).at([budget])
+
+    assert [found.allocation.options[name].bits for name in "wv"] == wanted
+    assert found.joint == {"measured": losses[8, 4], "quadratic": losses[4, 8]}
+    own = {one.name: {option.bits: option.loss for option in one.options} for one in CHOICES}
+    assert found.allocation.loss == own["w"][wanted[0]] + own["v"][wanted[1]]
+    assert found.allocation.used["size"] == 220
+
+
+def test_a_choice_that_loses_by_the_losses_at_hand_does_not_unbind_a_budget() -> None:
+    budgets = [Budget.parse("size=0.22x"), Budget.parse("bops=440")]
+    found = judged({(8, 4): 3.0, (4, 8): 2.5}).at(budgets)
+
+    alone = front().at(budgets)
+    assert [one.binds for one in found.spent] == [one.binds for one in alone.spent]
+
+
+def test_one_method_alone_is_not_judged() -> None:
+    def refuse(bits: object) -> float:
+        raise AssertionError(bits)
+
+    assert bits(replace(front(), joint=refuse), "size=0.22x") == [8, 4]
