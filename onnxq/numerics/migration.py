@@ -15,7 +15,9 @@ as both will be quantized:
 The taps of a convolution count as rows of their own, their noise taken as independent. All that
 concerns an output is in units u_o of its own size, where the paper takes the weights as they are.
 So nothing changes with factors that readers behind put on the output, and a migration that was made
-is the best there is: s of a second one would be 1.
+is the best there is: s of a second one would be 1. For that a channel that is 0 throughout has an s
+that gives its weights the median size, and one whose weights are 0 the s that makes it as wide as
+the median.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ __all__ = ["Bits", "ChannelRows", "Migration", "RowReader", "migration"]
 _ALPHAS = tuple(number / 10 for number in range(11))
 # Parts of the range among which the one of least squared error is taken, as calibration does.
 _CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-# Channels and weights narrower than this part of the widest count as that wide.
-_FLOOR = 1e-4
+# Channels and weights narrower than this part of the widest count as 0.
+_NOTHING = 1e-9
 # Products per row that are computed: of a greater layer, evenly spaced outputs.
 _PRODUCTS = 2048
 
@@ -93,7 +95,7 @@ class Migration(NamedTuple):
 
     Attributes:
         alpha: The strength found.
-        scales: s, float64 [count], positive, with geometric mean 1.
+        scales: s, float64 [count], positive, with geometric mean 1 where channels are not 0.
         gain: Decibels by which the error is less than without migration.
     """
 
@@ -122,12 +124,11 @@ def migration(
     """
     widths = Bits() if bits is None else bits
     judged = [_Judge(reader, widths, per_channel=per_channel) for reader in readers]
-    wide, heavy = (_floored(most) for most in _extents(readers, judged, count))
+    wide, heavy = _extents(readers, judged, count)
     least = before = _error(judged, np.ones(count))
     found: Migration | None = None
     for alpha in _ALPHAS:
-        scales = wide**alpha / heavy ** (1 - alpha)
-        scales /= np.exp(np.log(scales).mean())
+        scales = _scales(wide, heavy, alpha)
         error = _error(judged, scales)
         if error < least:
             least = error
@@ -152,9 +153,19 @@ def _extents(
     return wide[:-1], heavy[:-1]
 
 
-def _floored(most: Array) -> Array:
-    widest = float(most.max(initial=0.0))
-    return np.maximum(most, widest * _FLOOR) if widest else np.ones_like(most)
+def _scales(wide: Array, heavy: Array, alpha: float) -> Array:
+    """Returns s of a strength, of geometric mean 1 over the channels that are not 0."""
+    moving, weighing = (most > _NOTHING * most.max(initial=0.0) for most in (wide, heavy))
+    live = moving & weighing
+    scales = np.ones_like(wide)
+    if not live.any():
+        return scales
+    scales[live] = wide[live] ** alpha / heavy[live] ** (1 - alpha)
+    scales[live] /= np.exp(np.log(scales[live]).mean())
+    still, idle = weighing & ~moving, moving & ~weighing
+    scales[still] = np.median(scales[live] * heavy[live]) / heavy[still]
+    scales[idle] = wide[idle] / np.median(wide[live] / scales[live])
+    return scales
 
 
 class _Judge:

@@ -53,9 +53,9 @@ BACKGROUND = 0.1
 """Weight of all other places: what appears there is wrong, however many there are."""
 
 LOCALISATION = 0.25
-"""Weight of the localisation. A box counts as found while it overlaps by half, and a rounded model's
-boxes are off by far more than its scores: with a weight of 1 they are nine tenths of the loss, and
-what is chosen by it has the worse scores (``tools/study/calibration.md``).
+"""Weight of the localisation. A box counts as found while it overlaps by half, and the boxes of a
+rounded model are off by far more than its scores: with a weight of 1 they are nine tenths of the
+loss, and what is chosen by it has the worse scores (``tools/study/calibration.md``).
 """
 
 INWARD = 0.01

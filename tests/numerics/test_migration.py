@@ -119,12 +119,23 @@ def test_even_channels_gain_next_to_nothing() -> None:
     st.floats(0, 3),
     st.sampled_from([(1, 1), (4, 1), (1, 9), (8, 3)]),
     st.booleans(),
+    st.sets(st.integers(0, INPUTS - 1), max_size=3),
+    st.sets(st.integers(0, INPUTS - 1), max_size=3),
 )
 def test_a_second_migration_gains_nothing(
-    seed: int, spread: float, shape: tuple[int, int], per_channel: bool
+    seed: int,
+    spread: float,
+    shape: tuple[int, int],
+    per_channel: bool,
+    still: set[int],
+    idle: set[int],
 ) -> None:
     sizes = np.exp(np.random.default_rng(seed).normal(size=INPUTS) * spread)
+    sizes[list(still)] = 0
     item = reader(sizes, groups=shape[0], taps=shape[1])
+    inside = INPUTS // shape[0]
+    for channel in idle:
+        item.weight[channel // inside, channel % inside] = 0
     found = migration([item], INPUTS, per_channel=per_channel)
     if found is None:
         return
@@ -160,8 +171,12 @@ def test_channels_and_weights_that_are_always_zero_break_nothing() -> None:
     item.weight[:, :, 3] = 0
     found = migration([item], INPUTS)
     assert found is not None
-    assert np.isfinite(found.scales).all()
-    assert (found.scales > 0).all()
+    others = np.delete(np.arange(INPUTS), [5, 7])
+    alive = RowReader(item.source, np.delete(item.weight, 3, axis=2), item.numbers)
+    weights = found.scales * heavy(alive)
+    widths = np.maximum(-item.source.low, item.source.high) / found.scales
+    assert weights[5] == pytest.approx(np.median(weights[others]))
+    assert widths[7] == pytest.approx(np.median(widths[others]))
     assert migration([reader(np.zeros(INPUTS))], INPUTS) is None
 
 
