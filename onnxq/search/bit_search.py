@@ -14,6 +14,7 @@ from onnxq.plan.allocation import OPERATIONS
 from onnxq.plan.bit_plans import with_bits
 from onnxq.plan.placement import timing_of
 from onnxq.plan.weight_sites import weight_sites
+from onnxq.runtime.session import make_session
 from onnxq.search.activation_choices import ActivationChoices
 from onnxq.search.bit_front import BitFront
 from onnxq.search.layer_moments import samples_to_round_by
@@ -81,10 +82,10 @@ class _Finder:
         self._context = context
         self._model = context.model
         self._plan = plan
-        self._loss = search.at_outputs(context.model)
+        self._feeds = list(context.samples(samples_to_round_by(context.shapes.values())))
+        self._loss = self._to_rank_by(search.at_outputs(context.model))
         self._sites = self._sites_of(plan)
         self._opset = context.model.graph.opset_imports[""]
-        self._feeds = list(context.samples(samples_to_round_by(context.shapes.values())))
         self._values: dict[str, ActivationSite] = {}
         self._activations = ActivationChoices(context, self._loss, self._feeds, search.config.seed)
 
@@ -113,10 +114,14 @@ class _Finder:
             speed=self._speed(),
             hint=self._hint(),
             method=found.method,
-            meaning=found.text,
+            meaning=f"{found.text}; {self._loss.note}" if self._loss.note else found.text,
             others=found.others,
             joint=found.joint,
         )
+
+    def _to_rank_by(self, loss: OutputLoss) -> OutputLoss:
+        session = make_session(self._model, outputs=loss.values, threads=self._context.threads)
+        return loss.softened(map(session.run, self._feeds))
 
     def _choices_of_activations(self, method: str) -> list[tuple[Choice, ActivationSite]]:
         if not self._counts_operations:

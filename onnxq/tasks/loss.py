@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -30,9 +30,11 @@ class OutputLoss(abc.ABC):
 
     Attributes:
         values: Names of the values that it looks at: outputs, or what leads to them.
+        note: What is special about it, in words; empty for nothing.
     """
 
     values: tuple[str, ...]
+    note: str = ""
 
     @abc.abstractmethod
     def measure(self, wanted: Outputs, found: Outputs) -> float:
@@ -59,6 +61,15 @@ class OutputLoss(abc.ABC):
 
         Entries of different pictures of a batch are independent.
         """
+
+    def softened(self, outputs: Iterable[Outputs]) -> OutputLoss:
+        """Returns a loss of the same unit to rank changes by, to which more than a few runs count.
+
+        Args:
+            outputs: :attr:`values` of the float model, run by run.
+        """
+        del outputs
+        return self
 
 
 def signs(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
