@@ -33,6 +33,8 @@ __all__ = ["METHODS", "Rounded", "Wanted", "rounded"]
 METHODS = ("gptq+cd", "gptq", "adaround")
 """Names of the ways to round by second moments."""
 
+# An output that is hardly explained at all is not to be blown up.
+_MOST_RESTORED = 1.5
 # What samples leave open is not all: they may not be quite like those to come.
 _DAMPING = 0.1
 
@@ -72,6 +74,11 @@ class Wanted(NamedTuple):
     def of(cls, weight: Array, anchor: Array, moments: SecondMoments, *, centred: bool) -> Wanted:
         """Solves for W'.
 
+        The solution explains what x̂ can, so that its outputs vary less than the float layer's.
+        Layer by layer a model would say what it says ever more faintly, and scores of a detector
+        sink below their threshold. So each row of W' is made large enough for its output to vary
+        as it does in the float model, where ``moments`` knows that; never smaller.
+
         Args:
             weight: What multiplies x, [G, O, K].
             anchor: What would multiply x̂ if it had no errors, [G, O, K].
@@ -81,7 +88,24 @@ class Wanted(NamedTuple):
         weight, anchor = (np.asarray(array, np.float32) for array in (weight, anchor))
         hessian, cross = moments.matrices(centred=centred)
         damped = Damped(hessian, _DAMPING + moments.doubt)
-        return cls(least_squares_target(weight, anchor, damped, cross), anchor, damped)
+        target = least_squares_target(weight, anchor, damped, cross)
+        power = moments.output_power(centred=centred)
+        if power is not None:
+            target = target * _restored(target, hessian, power)
+        return cls(target, anchor, damped)
+
+
+def _restored(target: Array, hessian: Array, power: npt.NDArray[np.float64]) -> Array:
+    """Returns what rows of W' are to be multiplied by, float32 [G, O, 1].
+
+    Args:
+        target: W', [G, O, K].
+        hessian: H, [G, K, K].
+        power: Of the float layer's outputs, [G, O].
+    """
+    found = ((target @ hessian) * target).sum(axis=2, dtype=np.float64)
+    gain = np.sqrt(np.divide(power, found, out=np.ones_like(power), where=found > 0))
+    return np.asarray(np.clip(gain, 1, _MOST_RESTORED)[..., np.newaxis], np.float32)
 
 
 def rounded(  # noqa: PLR0913 (all but two are named at the call)

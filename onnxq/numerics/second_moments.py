@@ -4,7 +4,8 @@ With x what the float layer reads and x̂ what the quantized one does, for one g
 
     E‖W x − Ŵ x̂‖²  =  tr(Ŵ H Ŵᵀ) − 2 tr(W C Ŵᵀ) + const,     H = E[x̂ x̂ᵀ],  C = E[x x̂ᵀ]
 
-A free bias takes the means out of both: then H and C are covariances.
+A free bias takes the means out of both: then H and C are covariances. How much W x varies by itself
+is taken too, where W is given: what is nearest to W x varies less, by as much as x̂ leaves open.
 
 How far samples leave H open is estimated after Ledoit and Wolf 2004, "A well-conditioned estimator
 for large-dimensional covariance matrices", lemma 3.2 and following: of all (1 − λ) H + λ m I, with
@@ -43,9 +44,16 @@ class SecondMoments:
         groups: Number of channel groups G.
         size: Length K of what one output of a group reads.
         around: Other vectors to take x and x̂ relative to, near their means, float32 [G, K] each.
+        weight: W, float32 [G, O, K], whose outputs are to be looked at as well.
     """
 
-    def __init__(self, groups: int, size: int, around: tuple[Array, Array] | None = None) -> None:
+    def __init__(
+        self,
+        groups: int,
+        size: int,
+        around: tuple[Array, Array] | None = None,
+        weight: Array | None = None,
+    ) -> None:
         self._count = 0
         self._samples = 0
         self._squares = np.zeros(groups, np.float64)
@@ -56,6 +64,8 @@ class SecondMoments:
         if around is not None:
             self._pivots = (around[0][:, np.newaxis], around[1][:, np.newaxis])
         self._waiting: list[tuple[Array, Array]] = []
+        self._weight = weight
+        self._outputs = np.zeros((groups, 0 if weight is None else weight.shape[1]), np.float64)
 
     def add(self, x: Array, x_hat: Array) -> None:
         """Takes in what both layers read for one sample, float32 [G, n, K] each."""
@@ -82,6 +92,9 @@ class SecondMoments:
         self._hessian += hessian
         self._cross += hessian if same else x.swapaxes(1, 2) @ x_hat
         self._means += np.stack([x.sum(axis=1), x_hat.sum(axis=1)])
+        if self._weight is not None:
+            outputs = x @ self._weight.swapaxes(1, 2)
+            self._outputs += np.square(outputs).sum(axis=1, dtype=np.float64)
 
     @property
     def means(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -123,6 +136,21 @@ class SecondMoments:
             hessian += _outer(x_hat, x_hat)
             cross += _outer(x, x_hat)
         return hessian, cross
+
+    def output_power(self, *, centred: bool) -> npt.NDArray[np.float64] | None:
+        """Returns E[(W x)²] of every output, float64 [G, O]; the variance where ``centred``.
+
+        None where no W was given.
+        """
+        self._sum()
+        if self._weight is None:
+            return None
+        number = 1 / max(1, self._count)
+        moved = (self._weight @ (self._means[0] * number)[..., np.newaxis])[..., 0]
+        power = np.maximum(self._outputs * number - moved**2, 0)
+        if not centred:
+            power += (self._weight @ self.means[0][..., np.newaxis])[..., 0] ** 2
+        return np.asarray(power)
 
 
 def _power(rows: Array) -> npt.NDArray[np.float64]:

@@ -62,12 +62,14 @@ def samples_side_by_side(
     return min(max(_BUDGET_BYTES // max(held, 1), _FEWEST), _MOST_SIDE_BY_SIDE)
 
 
-def layer_moments(
+def layer_moments(  # noqa: PLR0913 (the last two have defaults and are named at the call)
     layer: CodedLayer,
     reals: Sequence[Array],
     codes: Sequence[Array],
     seed: int,
     factor: npt.NDArray[np.float32] | float = 1.0,
+    *,
+    outputs: bool = False,
 ) -> SecondMoments:
     """Returns the moments of what the layer reads in two models, at the same places.
 
@@ -77,13 +79,16 @@ def layer_moments(
         codes: Its input in the other model.
         seed: Of the places.
         factor: What both are multiplied by, broadcasts to [G, n, K].
+        outputs: Whether to look at how much the layer's outputs vary in the float model as well.
     """
     rows = to_rows(layer.node, layer.weight)
     rng = np.random.default_rng(seed)
     wanted = max(_ROWS_PER_COLUMN * rows.shape[2], _LEAST_ROWS)
     each = -(-wanted // max(1, len(reals)))
     around = (_mean(layer, reals, seed) * factor, _mean(layer, codes, seed) * factor)
-    moments = SecondMoments(rows.shape[0], rows.shape[2], (around[0][:, 0], around[1][:, 0]))
+    weight = np.asarray(rows / factor, np.float32) if outputs else None
+    pivots = around[0][:, 0], around[1][:, 0]
+    moments = SecondMoments(rows.shape[0], rows.shape[2], pivots, weight)
     for x, x_hat in zip(reals, codes, strict=True):
         places = _places(layer, x, each, rng)
         seen = _rows(layer, x, places) * factor

@@ -67,6 +67,9 @@ class RoundWeights(PlanPass):
        two of them would saturate where products are added in 16 bits.
     4. Codes of few bits, where they are stored packed, come from a codebook where that saves a
        tenth of the error (``onnxq.numerics.codebook``): kernels multiply its levels, of 8 bits.
+    5. Where a layer multiplies activations of fewer than 8 bits, outputs are to vary as much as in
+       the float model, and not as little as is nearest to it (``onnxq.numerics.rounded.Wanted``).
+       Errors of weights alone take too little away for that to matter.
 
     Attributes:
         lower: Makes the quantized model of a plan, with node names kept.
@@ -127,9 +130,10 @@ class RoundWeights(PlanPass):
             LayerInputs(model, layers, samples, threads=context.threads)
             for model, samples in zip(models, zip(*feeds, strict=True), strict=True)
         )
+        narrow = any(heavy(node) and _few_bits(node, plan, 0) for node in context.model.graph)
         for number, ((node, reals), (copy, codes)) in enumerate(zip(*runs, strict=True)):
             layer = layers[str(node.name)]
-            moments = layer_moments(layer, reals, codes, number)
+            moments = layer_moments(layer, reals, codes, number, outputs=narrow)
             better = self._round(layer, moments, plan, context)
             plan = _with(plan, layer, better, moments, self.method)
             write_layer(copy, layer_floats(layer, plan))

@@ -56,3 +56,39 @@ def test_descent_improves_on_gptq() -> None:
         rounded(one, (-8, 7), method=method, codebook=True) for method in ("gptq", "gptq+cd")
     )
     assert better.after < plain.after
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_outputs_are_to_vary_as_they_do_in_float_where_that_is_known(centred: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(1, 5, 8)).astype(np.float32)
+    x = (rng.normal(size=(1, 20_000, 8)) + 0.5).astype(np.float32)
+    x_hat = x + rng.normal(size=x.shape).astype(np.float32)
+    powers = []
+    for known in (None, weight):
+        moments = SecondMoments(1, 8, weight=known)
+        for part, other in zip(
+            np.array_split(x, 50, axis=1), np.array_split(x_hat, 50, axis=1), strict=True
+        ):
+            moments.add(part, other)
+        found = x_hat @ Wanted.of(weight, weight, moments, centred=centred).target.swapaxes(1, 2)
+        powers.append(found.var(axis=1) if centred else np.square(found).mean(axis=1))
+    real = x @ weight.swapaxes(1, 2)
+    wanted = real.var(axis=1) if centred else np.square(real).mean(axis=1)
+    np.testing.assert_allclose(powers[1], wanted, rtol=1e-2)
+    assert (powers[0] < 0.97 * wanted).all()
+
+
+def test_what_is_hardly_explained_is_not_blown_up() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(1, 3, 4)).astype(np.float32)
+    targets = []
+    for known in (None, weight):
+        moments = SecondMoments(1, 4, weight=known)
+        draws = np.random.default_rng(1)
+        for _ in range(50):
+            x = draws.normal(size=(1, 100, 4)).astype(np.float32)
+            noise = draws.normal(size=x.shape).astype(np.float32)
+            moments.add(x, 0.01 * x + noise)
+        targets.append(Wanted.of(weight, np.zeros_like(weight), moments, centred=True).target)
+    np.testing.assert_allclose(targets[1], 1.5 * targets[0], rtol=1e-5)

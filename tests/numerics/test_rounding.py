@@ -145,6 +145,29 @@ def test_moments_do_not_depend_on_how_many_rows_wait_for_others() -> None:
     np.testing.assert_allclose(once.matrices(centred=True)[1], 2 * covariance, rtol=1e-3)
 
 
+@pytest.mark.parametrize("centred", [True, False])
+def test_outputs_vary_as_the_float_layers_do(centred: bool) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 4, 6)).astype(np.float32)
+    rows = (rng.normal(size=(2, 5000, 6)) * [1, 2, 0.1, 3, 1, 0] + 1).astype(np.float32)
+    moments = SecondMoments(2, 6, weight=weight)
+    for part in np.array_split(rows, 7, axis=1):
+        moments.add(part, part + rng.normal(size=part.shape).astype(np.float32))
+
+    outputs = rows.astype(np.float64) @ weight.swapaxes(1, 2)
+    wanted = outputs.var(axis=1) if centred else np.square(outputs).mean(axis=1)
+    found = moments.output_power(centred=centred)
+    assert found is not None
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_without_a_weight_outputs_are_not_looked_at() -> None:
+    moments = SecondMoments(1, 3)
+    rows = np.ones((1, 5, 3), np.float32)
+    moments.add(rows, rows)
+    assert moments.output_power(centred=True) is None
+
+
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_the_quadratic_form_is_the_output_error(seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +24,7 @@ from onnxq.plan.target import load_target
 from onnxq.plan.weight_codes import code_limits
 from onnxq.runtime.compare import Reference
 from onnxq.runtime.session import make_session
+from onnxq.search.layer_moments import layer_moments
 from tests.passes.plan.planning import build, context_for, plan_for, revised
 from tests.passes.rewrite.building import rng_weight
 
@@ -161,6 +162,27 @@ def test_rule_1_eight_bits_are_rounded_behind_activations_of_few() -> None:
     better = revised(RoundWeights(lower), context, plan)
     assert set(better.bias_shift) == _LAYERS - {"node_c"}
     assert sqnr(context, better) > sqnr(context, plan)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_rule_5_outputs_are_looked_at_behind_activations_of_few_bits(
+    narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+
+    def moments(*given: Any, outputs: bool) -> Any:  # noqa: ANN401 (passed on)
+        looked_at.append(outputs)
+        return layer_moments(*given, outputs=outputs)
+
+    monkeypatch.setattr("onnxq.passes.plan.round_weights.layer_moments", moments)
+    context = context_of(source())
+    plan = revised(AssignIntegers(weight_bits=4), context, QuantPlan())
+    if narrow:
+        plan = revised(NarrowActivations(4), context, plan)
+    plan = revised(FitWeights(), context, revised(FitActivations(), context, plan))
+    revised(RoundWeights(lower), context, plan)
+
+    assert set(looked_at) == {narrow}
 
 
 def test_the_written_model_computes_what_the_passes_saw() -> None:
