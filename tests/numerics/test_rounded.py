@@ -62,8 +62,9 @@ def test_descent_improves_on_gptq() -> None:
 def test_outputs_are_to_vary_as_they_do_in_float_where_that_is_known(centred: bool) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(1, 5, 8)).astype(np.float32)
-    x = (rng.normal(size=(1, 20_000, 8)) + 0.5).astype(np.float32)
-    x_hat = x + rng.normal(size=x.shape).astype(np.float32)
+    mix = rng.normal(size=(8, 8)) * [4, 3, 2, 1, 1, 0.5, 0.5, 0.5]
+    x = (rng.normal(size=(1, 20_000, 8)) @ mix + 0.5).astype(np.float32)
+    x_hat = x + 4 * rng.normal(size=x.shape).astype(np.float32)
     powers = []
     for known in (None, weight):
         moments = SecondMoments(1, 8, weight=known)
