@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def test_bits_are_truly_mixed() -> None:
 def test_several_budgets_hold_together() -> None:
     made = optimized("size=0.3x", "bops=0.069x")
 
-    size, bops, _ = told(made)
+    size, bops = told(made)[:2]
     assert "does not bind" in size
     assert "does not bind" not in bops
     assert {3, 4, 8} & set(bits_of(made).values())
@@ -141,9 +142,14 @@ def test_every_way_to_tell_what_bits_cost(sensitivity: str) -> None:
 
 
 def test_measured_is_the_default_where_that_is_affordable() -> None:
-    text = told(optimized("size=0.22x"))[-1]
-    assert text.startswith("measured cost: ")
-    assert "affordable" in text
+    cost, joint = told(optimized("size=0.22x"))[-2:]
+    assert cost.startswith("measured cost: ")
+    assert "affordable" in cost
+    assert re.fullmatch(
+        r"with all layers rounded as each method chooses: \S+ \(measured\), \S+ \(quadratic\);"
+        r" least taken",
+        joint,
+    )
 
 
 def test_the_same_bytes_every_time() -> None:
