@@ -178,8 +178,8 @@ class BitFront:
         for method, costs in self.others.items():
             priced = [_priced(choice, costs.get(choice.name, {})) for choice in choices]
             other = allocate(priced, limits, timing)
-            assert isinstance(other, Allocation), "what a choice costs is no part of any limit"
-            rivals[method] = _repriced(other, choices)
+            if isinstance(other, Allocation):
+                rivals[method] = _repriced(other, choices)
         weights = [one.name for one in choices if one.name and not one.products]
         joint = {}
         for method, rival in rivals.items():
