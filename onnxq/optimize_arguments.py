@@ -113,7 +113,8 @@ Sensitivity = Annotated[
         metavar="METHOD",
         autocompletion=choices("sensitivity"),
         help="How --budget tells what bits cost: measured (the task's loss, layer by layer), "
-        "quadratic (its curvature), auto (measured where that takes some 90 s, else quadratic), "
+        "quadratic (its curvature), auto (quadratic, and measured too where that takes some 90 s: "
+        "what loses less with all layers rounded), "
         "trace (HAWQ-V2), eigenvalue (HAWQ), sqnr (noise at the outputs).",
     ),
 ]

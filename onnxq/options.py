@@ -39,7 +39,7 @@ MINIMIZED = ("size", "latency")
 
 SENSITIVITIES = ("auto", "measured", "quadratic", "trace", "eigenvalue", "sqnr")
 """How ``--sensitivity`` tells what the bits of a layer cost (``onnxq.search.bit_costs``); auto is
-"measured" where ``onnxq.search.cost_method`` finds it affordable, else "quadratic"."""
+"quadratic", and "measured" as well where ``onnxq.search.cost_method`` finds that affordable."""
 
 METRICS = ("sqnr", "agreement", "f1", "speedup", "integer")
 """What ``--require`` can bound: dB of the worst output, share, share, ratio, share."""

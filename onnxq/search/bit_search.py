@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnxq.graph.io import written_size
 from onnxq.graph.packed import stored_bits
@@ -23,8 +23,9 @@ from onnxq.search.width_costs import width_costs
 from onnxq.search.width_resources import WidthResources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    import numpy.typing as npt
     import onnx_ir as ir
 
     from onnxq.config import Config
@@ -83,7 +84,8 @@ class _Finder:
         self._model = context.model
         self._plan = plan
         self._feeds = list(context.samples(samples_to_round_by(context.shapes.values())))
-        self._loss = self._to_rank_by(search.at_outputs(context.model))
+        loss = search.at_outputs(context.model)
+        self._loss = loss.softened(self._float_outputs(loss))
         self._sites = self._sites_of(plan)
         self._opset = context.model.graph.opset_imports[""]
         self._values: dict[str, ActivationSite] = {}
@@ -119,9 +121,10 @@ class _Finder:
             joint=found.joint,
         )
 
-    def _to_rank_by(self, loss: OutputLoss) -> OutputLoss:
+    def _float_outputs(self, loss: OutputLoss) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yields what the loss looks at, sample by sample; nothing runs before it is asked for."""
         session = make_session(self._model, outputs=loss.values, threads=self._context.threads)
-        return loss.softened(map(session.run, self._feeds))
+        yield from map(session.run, self._feeds)
 
     def _choices_of_activations(self, method: str) -> list[tuple[Choice, ActivationSite]]:
         if not self._counts_operations:

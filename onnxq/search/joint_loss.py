@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import onnx_ir as ir
 
+from onnxq.graph.edit import set_weight
 from onnxq.graph.query import weight_of
 from onnxq.runtime.expose import expose
 from onnxq.runtime.session import make_session
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+    import onnx_ir as ir
 
     from onnxq.runtime.session import Feed
     from onnxq.search.bit_costs import Changes
@@ -89,5 +90,5 @@ class JointLoss:
             for value, change in changes.get(name, {}).get(width, {}).items():
                 given = copy.graph.initializers[value]
                 own = np.asarray(weight_of(given))
-                given.const_value = ir.tensor((own + change).astype(own.dtype), name=value)
+                set_weight(given, (own + change).astype(own.dtype))
         return copy

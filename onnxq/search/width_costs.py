@@ -43,6 +43,7 @@ __all__ = ["WidthCosts", "width_costs"]
 _FEW_BITS = 8
 _NEAREST = "nearest"
 _WITHOUT_GRADIENT = (MEASURED, "sqnr")
+# Samples that all layers are rounded on at once, for each choice anew.
 _TOGETHER = 64
 
 

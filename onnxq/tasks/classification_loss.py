@@ -104,7 +104,7 @@ class ClassificationLoss(OutputLoss):
         return self._shaped(d / math.sqrt(max(len(real), 1)), wanted)
 
     def softened(self, outputs: Iterable[Outputs]) -> ClassificationLoss:
-        """Returns it at the least temperature at which most pictures count; see the module."""
+        """Returns it at the least temperature at which most count, of 1 where none is enough."""
         rows = [self._rows(one) for one in outputs] if self._form == "logits" else []
         if not rows:
             return self

@@ -41,7 +41,9 @@ class AllocateBits(PlanPass):
        float weight, or with one stored in any of these widths.
     2. A budget of operations gives what they multiply a choice too: 4 bits, or those of the target.
     3. Bits are counted as they are stored: 3 in 4, and 2 too where the opset has no such type.
-    4. Without a budget nothing changes.
+    4. Where costs were told in several ways, the choice by each is measured with all layers
+       rounded, and the one that loses least is taken.
+    5. Without a budget nothing changes.
 
     Attributes:
         budgets: All of them hold.

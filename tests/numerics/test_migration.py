@@ -171,6 +171,8 @@ def test_channels_and_weights_that_are_always_zero_break_nothing() -> None:
     item.weight[:, :, 3] = 0
     found = migration([item], INPUTS)
     assert found is not None
+    assert np.isfinite(found.scales).all()
+    assert (found.scales > 0).all()
     others = np.delete(np.arange(INPUTS), [5, 7])
     alive = RowReader(item.source, np.delete(item.weight, 3, axis=2), item.numbers)
     weights = found.scales * heavy(alive)

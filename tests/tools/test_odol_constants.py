@@ -26,7 +26,7 @@ def test_every_constant_is_halved_and_doubled() -> None:
 def test_the_loss_has_the_constant_of_the_variant_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen, as_it_is = [], odol.LOCALISATION
+    seen = []
 
     def noted(*_: object) -> Measured:
         seen.append((odol.LOCALISATION, odol.BACKGROUND))
@@ -36,8 +36,8 @@ def test_the_loss_has_the_constant_of_the_variant_meanwhile(
     for variant in (Variant(), Variant("LOCALISATION", 2.0)):
         measured(variant, 0, OPTIONS)
 
-    assert seen == [(as_it_is, 0.1), (2 * as_it_is, 0.1)]
-    assert as_it_is == odol.LOCALISATION
+    assert seen == [(0.25, 0.1), (0.5, 0.1)]
+    assert odol.LOCALISATION == 0.25
 
 
 def test_rows_hold_means_and_deviations() -> None:

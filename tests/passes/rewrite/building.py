@@ -60,7 +60,6 @@ def rewritten(
     rewrite: RewritePass,
     source: ir.Model,
     feeds: Mapping[str, npt.NDArray[Any]] | None = None,
-    rtol: float = 1e-5,
 ) -> Outcome:
     """Runs ``rewrite`` and asserts: same function, legal graph, a second run does nothing."""
     before = source.clone()
@@ -69,7 +68,7 @@ def rewritten(
     assert any(note.kind is NoteKind.FIRED for note in notes) == modified
     assert structural_fault(before, source) is None
     feeds = feeds_for(before) if feeds is None else feeds
-    assert_same_function(before, source, feeds, rtol)
+    assert_same_function(before, source, feeds)
     assert not rewrite(source).modified
     rewrite.take_notes()
     refused = [note.text for note in notes if note.kind is NoteKind.REFUSED]
